@@ -1,0 +1,112 @@
+# libhakmem.so, libhakmem.a, and hakmem_unit: the same objects for the unit tests, with malloc and its kin renamed.
+
+file(GLOB hakmem_sources CONFIGURE_DEPENDS src/*.c src/*.cc probes/*.c)
+
+# One set of objects for the shared and the static library: position-independent code with initial-exec TLS serves both,
+# and the linker relaxes what a program linked statically doesn't need.
+add_library(hakmem_objects OBJECT ${hakmem_sources})
+target_include_directories(hakmem_objects PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR})
+target_compile_definitions(hakmem_objects PRIVATE
+  _GNU_SOURCE
+  $<$<NOT:$<BOOL:${HAKMEM_PROBES}>>:HK_NO_PROBES>
+  $<$<BOOL:${HAKMEM_FAULT_INJECTION}>:HK_FAULT_INJECTION>)
+set_target_properties(hakmem_objects PROPERTIES
+  POSITION_INDEPENDENT_CODE ON C_VISIBILITY_PRESET hidden CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+target_link_libraries(hakmem_objects PRIVATE hakmem_warnings Threads::Threads)
+
+# -fno-builtin-*: a compiler that knows malloc turns the body of calloc into a call of calloc.
+set(hakmem_own_functions malloc calloc realloc free aligned_alloc posix_memalign memalign valloc pvalloc reallocarray)
+list(TRANSFORM hakmem_own_functions PREPEND -fno-builtin- OUTPUT_VARIABLE hakmem_no_builtins)
+target_compile_options(hakmem_objects PRIVATE
+  ${hakmem_no_builtins}
+  -ftls-model=initial-exec
+  -fno-plt                # calls to libc go through the table that the loader filled, without a jump in between
+  -fno-stack-protector    # the canary lies in TLS, which some entries run before; distributions switch it on by default
+  -U_FORTIFY_SOURCE       # its checked variants end in stdio, which allocates
+  $<$<COMPILE_LANGUAGE:CXX>:-fno-exceptions -fno-rtti>)
+
+check_c_compiler_flag(-fno-semantic-interposition HAKMEM_HAVE_NO_SEMANTIC_INTERPOSITION)
+if(HAKMEM_HAVE_NO_SEMANTIC_INTERPOSITION)
+  target_compile_options(hakmem_objects PRIVATE -fno-semantic-interposition)
+endif()
+# Shadow stacks, but no endbr64: nothing enforces those in user space, and a uprobe on one takes the slow path.
+check_c_compiler_flag(-fcf-protection=return HAKMEM_HAVE_CF_PROTECTION)
+if(HAKMEM_HAVE_CF_PROTECTION)
+  target_compile_options(hakmem_objects PRIVATE -fcf-protection=return)
+endif()
+
+if(HAKMEM_SANITIZE)
+  # The objects and the unit tests alike; the renaming below keeps them from meeting the sanitizer's own malloc.
+  set(hakmem_sanitizer_options -fsanitize=${HAKMEM_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_compile_options(hakmem_objects PRIVATE ${hakmem_sanitizer_options})
+endif()
+
+# All objects as one. A static link then takes all of the allocator or nothing: with single members a program that calls
+# only malloc and free would get realloc from libc.
+set(hakmem_whole ${PROJECT_BINARY_DIR}/objects/whole.o)
+file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/objects)
+add_custom_command(OUTPUT ${hakmem_whole}
+  COMMAND ${CMAKE_C_COMPILER} -r -nostdlib -o ${hakmem_whole} $<TARGET_OBJECTS:hakmem_objects>
+  DEPENDS hakmem_objects $<TARGET_OBJECTS:hakmem_objects>
+  COMMAND_EXPAND_LISTS VERBATIM COMMENT "Joining the objects")
+
+if(HAKMEM_TESTS)
+  # The tests run on the system's malloc, or a sanitizer's, and call this one as hk_test_malloc and so on.
+  set(hakmem_unit_object ${PROJECT_BINARY_DIR}/objects/unit.o)
+  add_custom_command(OUTPUT ${hakmem_unit_object}
+    COMMAND sh ${PROJECT_SOURCE_DIR}/cmake/rename_exports.sh ${CMAKE_READELF} ${CMAKE_OBJCOPY} hk_test_
+            ${hakmem_whole} ${hakmem_unit_object}
+    DEPENDS ${hakmem_whole} ${PROJECT_SOURCE_DIR}/cmake/rename_exports.sh
+    VERBATIM COMMENT "Renaming the exports for the unit tests")
+  set_source_files_properties(${hakmem_unit_object} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
+  add_library(hakmem_unit STATIC ${hakmem_unit_object})
+  set_target_properties(hakmem_unit PROPERTIES LINKER_LANGUAGE C ARCHIVE_OUTPUT_DIRECTORY objects)
+  target_include_directories(hakmem_unit INTERFACE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR})
+  target_compile_definitions(hakmem_unit INTERFACE
+    _GNU_SOURCE
+    $<$<NOT:$<BOOL:${HAKMEM_PROBES}>>:HK_NO_PROBES>
+    $<$<BOOL:${HAKMEM_FAULT_INJECTION}>:HK_FAULT_INJECTION>)
+  target_compile_options(hakmem_unit INTERFACE ${hakmem_sanitizer_options})
+  target_link_options(hakmem_unit INTERFACE ${hakmem_sanitizer_options})
+  target_link_libraries(hakmem_unit INTERFACE Threads::Threads)
+endif()
+
+if(HAKMEM_SANITIZE)
+  return() # a sanitizer has its own malloc: no program can run on both
+endif()
+
+set(hakmem_archive_object ${PROJECT_BINARY_DIR}/objects/hakmem.o)
+add_custom_command(OUTPUT ${hakmem_archive_object}
+  COMMAND sh ${PROJECT_SOURCE_DIR}/cmake/localize_hidden.sh ${CMAKE_READELF} ${CMAKE_OBJCOPY}
+          ${hakmem_whole} ${hakmem_archive_object}
+  DEPENDS ${hakmem_whole} ${PROJECT_SOURCE_DIR}/cmake/localize_hidden.sh
+  VERBATIM COMMENT "Hiding the internal names of the static library")
+set_source_files_properties(${hakmem_archive_object} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
+add_library(hakmem_static STATIC ${hakmem_archive_object})
+set_target_properties(hakmem_static PROPERTIES OUTPUT_NAME hakmem LINKER_LANGUAGE C)
+target_link_libraries(hakmem_static INTERFACE Threads::Threads)
+# A program whose libraries alone allocate has no reference of its own that would draw the archive in.
+target_link_options(hakmem_static INTERFACE -Wl,--undefined=malloc)
+
+add_library(hakmem SHARED $<TARGET_OBJECTS:hakmem_objects>)
+set_target_properties(hakmem PROPERTIES
+  LINKER_LANGUAGE C VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}
+  LINK_DEPENDS ${PROJECT_SOURCE_DIR}/src/hakmem.map)
+target_link_libraries(hakmem PRIVATE Threads::Threads)
+target_link_options(hakmem PRIVATE
+  -Wl,--version-script=${PROJECT_SOURCE_DIR}/src/hakmem.map
+  -Wl,--no-undefined
+  -Wl,-Bsymbolic-functions # its own calls stay inside, whatever a program interposes: allocators are never mixed
+  -Wl,-z,now               # no lazy binding: the resolver could be entered from within an allocation
+  -Wl,-z,relro
+  -Wl,-z,nodelete          # blocks and thread exits outlive every dlclose
+  -Wl,-z,noexecstack
+  -Wl,--as-needed
+  -Wl,--hash-style=gnu)
+
+foreach(target IN ITEMS hakmem hakmem_static)
+  target_include_directories(${target} INTERFACE
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+endforeach()
+add_library(hakmem::hakmem ALIAS hakmem)
+add_library(hakmem::hakmem_static ALIAS hakmem_static)

@@ -1,0 +1,179 @@
+/* ace.c - ACE's face: which engine serves a request, the failures, and the line that tells one. */
+#include "ace.h"
+
+#include <errno.h>
+
+#include "../probes/probe.h"
+#include "ace_account.h"
+#include "ace_huge.h"
+#include "ace_large.h"
+#include "config.h"
+#include "os.h"
+
+void *ace_alloc(size_t size, size_t align, bool zero)
+{
+    size_t asked = size;
+    if (hk_unlikely(size <= HK_CACHED_MAX))
+        size = HK_CACHED_MAX + 1;
+    unsigned class_idx = hk_class_of_size(size);
+    if (hk_unlikely(size > hk_config.ace_limit || align > HK_SUPERSLAB_SIZE)) {
+        ace_fail(class_idx, asked, ACE_THRESHOLD, 0);
+        return ace_huge_alloc(class_idx, size, align, zero, false);
+    }
+    if (class_idx < HK_CLASS_HUGE) {
+        int error = 0, saved = errno;
+        void *block = ace_large_alloc(class_idx, asked, align, zero, &error);
+        if (hk_likely(block != NULL))
+            return block;
+        errno = saved;
+        ace_fail(class_idx, asked, ACE_EXHAUSTION, error);
+    }
+    return ace_huge_alloc(class_idx, size, align, zero, true);
+}
+
+size_t ace_decay(uint64_t now_ms, uint64_t age_ms)
+{
+    return ace_large_decay(now_ms, age_ms) + ace_huge_decay(now_ms, age_ms);
+}
+
+size_t ace_trim(size_t keep)
+{
+    size_t large = ace_large_cached_bytes(), huge = ace_huge_cached_bytes();
+    if (large + huge <= keep)
+        return 0;
+    /* Each keeps at most its share, half, and what the other leaves of its own. */
+    size_t keep_huge = large < keep / 2 ? keep - large : keep / 2;
+    size_t given = ace_huge_trim(keep_huge);
+    huge = ace_huge_cached_bytes();
+    return given + ace_large_trim(huge < keep ? keep - huge : 0);
+}
+
+size_t ace_cached_bytes(void)
+{
+    return ace_large_cached_bytes() + ace_huge_cached_bytes();
+}
+
+/* ---- failures ---- */
+
+static const char *errno_name(int error)
+{
+    switch (error) {
+    case ENOMEM:
+        return "ENOMEM";
+    case EAGAIN:
+        return "EAGAIN";
+    case EINVAL:
+        return "EINVAL";
+    case EPERM:
+        return "EPERM";
+    default:
+        return "";
+    }
+}
+
+static const char *const failure_names[HK_ACE_FAILS] = {"Threshold", "Exhaustion", "MapFail"};
+static const char *const reason_names[HK_SHARED_FAILS] = {"cap", "region", "kernel"};
+static const char *const limit_names[] = {"none", "RLIMIT_AS", "RLIMIT_DATA", "max_map_count", "overcommit", "unknown"};
+
+_Static_assert(sizeof limit_names / sizeof limit_names[0] == OS_LIMIT_UNKNOWN + 1, "a name for each limit");
+
+struct text {
+    char chars[32];
+};
+
+static struct text class_name(unsigned class_idx)
+{
+    struct text name;
+    size_t size = hk_class_size[class_idx];
+    if (class_idx == HK_CLASS_HUGE)
+        os_format(name.chars, sizeof name.chars, "huge");
+    else if (size % ((size_t)1 << 20) == 0)
+        os_format(name.chars, sizeof name.chars, "%zu MiB", size >> 20);
+    else if (size % 1024 == 0)
+        os_format(name.chars, sizeof name.chars, "%zu KiB", size >> 10);
+    else
+        os_format(name.chars, sizeof name.chars, "%zu B", size);
+    return name;
+}
+
+static struct text errno_text(int error)
+{
+    struct text text = {""};
+    if (error != 0)
+        os_format(text.chars, sizeof text.chars, ", errno %d %s", error, errno_name(error));
+    return text;
+}
+
+void ace_fail(unsigned class_idx, size_t size, enum hk_ace_fail failure, int error)
+{
+    uint64_t fails = atomic_add_relaxed(&hk_account[class_idx].ace_fails[failure], 1) + 1;
+    if (!HK_PROBE_ON(ace_fail) && !hk_config.ace_trace)
+        return;
+    int saved = errno;
+    enum os_limit limit = failure == ACE_MAPFAIL ? os_limit_hit(size, error) : OS_LIMIT_NONE;
+    HK_PROBE_FIRE(ace_fail, class_idx, size, failure, error, limit, fails);
+    if (hk_config.ace_trace) {
+        struct text name = class_name(class_idx), cause = errno_text(error);
+        os_message("hakmem: ACE %s: %zu bytes (class %s)%s%s%s\n", failure_names[failure], size, name.chars, cause.chars,
+                   failure == ACE_MAPFAIL ? ", limit " : "", failure == ACE_MAPFAIL ? limit_names[limit] : "");
+    }
+    errno = saved;
+}
+
+void ace_trace_shared_fail(unsigned class_idx, enum hk_shared_fail reason, int error)
+{
+    if (!hk_config.ace_trace)
+        return;
+    struct text name = class_name(class_idx), cause = errno_text(error);
+    os_message("hakmem: shared_fail -> legacy: class %s, reason %s%s\n", name.chars, reason_names[reason], cause.chars);
+}
+
+/* ---- reports ---- */
+
+bool ace_report_pending(const struct hk_class_account *account, const struct ace_report *report)
+{
+    return atomic_load_relaxed(&account->allocs) != atomic_load_relaxed(&report->allocs);
+}
+
+bool ace_report_due(struct hk_class_account *account, struct ace_report *report, uint64_t now_ms)
+{
+    if (!ace_report_pending(account, report) || now_ms < report->stamp_ms + ACE_REPORT_MS)
+        return false;
+    if (account->allocs < report->allocs) /* a child of fork begins again */
+        report->allocs = report->misses = 0;
+    uint64_t allocs = account->allocs - report->allocs, misses = account->misses - report->misses;
+    report->stamp_ms = now_ms;
+    atomic_store_relaxed(&report->allocs, account->allocs);
+    report->misses = account->misses;
+    if (allocs == 0 || misses > allocs)
+        return false;
+    ace_count(&account->reports, 1);
+    ace_count(&account->hit_rate[100 * (allocs - misses) / allocs], 1);
+    return true;
+}
+
+void ace_report_fire(unsigned class_idx)
+{
+    struct hk_class_account *account = &hk_account[class_idx];
+    HK_PROBE_FIRE(cache_report, class_idx, account, account_generation(), sizeof *account);
+}
+
+/* ---- life ---- */
+
+void ace_init(void)
+{
+    ace_large_init();
+    ace_huge_init();
+}
+
+void ace_before_fork(void)
+{
+    ace_large_before_fork();
+    ace_huge_before_fork();
+}
+
+void ace_after_fork(bool raw)
+{
+    ace_huge_after_fork(raw);
+    ace_large_after_fork(raw);
+}

@@ -1,0 +1,59 @@
+/* ace.h - ACE, the Adaptive Cache Engine: everything above HK_CACHED_MAX (32 KiB). And the caps that it sets for mid classes.
+ *
+ * large  (to 2 MiB)    a block is a run of units of a SuperSlab; freed runs wait in their class's pool
+ * huge   (above)       a block is a mapping of its own, outside the region; freed mappings wait in one cache up to ace_limit
+ *
+ * A pool's cap moves with demand toward hk_config.ace_hit_rate: a window's misses raise it, blocks that stayed unused all
+ * the window lower it (probe ace_adapt). What a cache can't serve is one of three failures:
+ *   Threshold   no class within the allowed waste (size beyond ace_limit, or an alignment beyond 2 MiB): mapped directly
+ *   Exhaustion  the pool is empty and no SuperSlab can be had: served as a huge block
+ *   MapFail     the kernel refused: caches are purged, tried once more, then NULL with ENOMEM                            */
+#ifndef HK_ACE_H
+#define HK_ACE_H
+
+#include "account.h"
+#include "base.h"
+#include "slab.h"
+
+/* A block of at least size bytes (0..PTRDIFF_MAX; one of HK_CACHED_MAX or less is served as one byte more than that) at a
+ * multiple of align, a power of two, PTRDIFF_MAX at most. zero: all of the block reads zero. NULL with ENOMEM, once MapFail
+ * has been told. errno kept otherwise. */
+HK_HIDDEN void *ace_alloc(size_t size, size_t align, bool zero);
+
+/* A large run, found by the caller in the SuperSlab. False: ptr is not the start of a live block of it. */
+HK_HIDDEN bool ace_free_large(struct slab *run, void *ptr);
+
+/* A huge block: owner is what the outer map told. False: ptr is not the start of a live block. */
+HK_HIDDEN bool ace_free_huge(void *owner, void *ptr);
+
+/* Block size in bytes; 0 if ptr is not the start of a live block. */
+HK_HIDDEN size_t ace_usable_large(const struct slab *run, const void *ptr);
+HK_HIDDEN size_t ace_usable_huge(const void *owner, const void *ptr);
+
+/* Resize without copying: in place within a large run, by mremap for a huge block (it may move unless in_place).
+ * The new address, or NULL (nothing changed) when that can't be done or does not pay. */
+HK_HIDDEN void *ace_resize_large(struct slab *run, void *ptr, size_t size, bool in_place);
+HK_HIDDEN void *ace_resize_huge(void *owner, void *ptr, size_t size, size_t align, bool in_place);
+
+/* Give back what has waited for age_ms or longer. Returns bytes that left the caches. */
+HK_HIDDEN size_t ace_decay(uint64_t now_ms, uint64_t age_ms);
+
+/* Give the coldest back until at most `keep` bytes wait. Returns bytes that left the caches. */
+HK_HIDDEN size_t ace_trim(size_t keep);
+
+/* Bytes that wait in the caches. */
+HK_HIDDEN size_t ace_cached_bytes(void);
+
+/* Tell a failure: account, probe ace_fail, and with HAKMEM_ACE_TRACE=1 a line. limit: enum os_limit, when MapFail. */
+HK_HIDDEN HK_COLD void ace_fail(unsigned class_idx, size_t size, enum hk_ace_fail failure, int error);
+
+/* The same for shared_fail -> legacy. */
+HK_HIDDEN HK_COLD void ace_trace_shared_fail(unsigned class_idx, enum hk_shared_fail reason, int error);
+
+HK_HIDDEN void ace_init(void);
+HK_HIDDEN void ace_before_fork(void);
+
+/* raw: in the child of a raw clone, where ace_before_fork() was not called: what a held lock protects is abandoned. */
+HK_HIDDEN void ace_after_fork(bool raw);
+
+#endif

@@ -1,0 +1,49 @@
+/* free.c - free, from the fast path down to the misuse that ends the program. */
+#include "ace.h"
+#include "heap.h"
+#include "misuse.h"
+#include "region.h"
+#include "thread_cache.h"
+
+static HK_NOINLINE void free_slow(void *ptr)
+{
+    hk_tls.bins[0].room = 0; /* the bin of HK_CODE_NONE never has room */
+    if (ptr == NULL)
+        return;
+    struct heap_place place = heap_find(ptr);
+    if (place.slab != NULL && place.slab->class_idx < HK_CACHED_CLASSES) {
+        heap_check_block(&place, ptr, MISUSE_DOUBLE_FREE, MISUSE_INTERIOR_FREE);
+        cache_free_slow(place.slab->class_idx, ptr);
+        return;
+    }
+    bool freed = place.slab != NULL ? ace_free_large(place.slab, ptr) : place.huge != NULL && ace_free_huge(place.huge, ptr);
+    if (!freed)
+        heap_misuse(&place, ptr, MISUSE_DOUBLE_FREE, MISUSE_INTERIOR_FREE, MISUSE_FOREIGN_FREE);
+}
+
+HK_EXPORT void free(void *ptr)
+{
+    uintptr_t unit = ((uintptr_t)ptr - region_base) >> HK_UNIT_SHIFT;
+    if (hk_unlikely(unit >= region_units)) {
+        free_slow(ptr);
+        return;
+    }
+    size_t code = region_map[unit];
+    __auto_type bins = hk_bins();
+    if (hk_unlikely(HK_BIN_SPEND(bins, code, room))) {
+        free_slow(ptr);
+        return;
+    }
+    uintptr_t mark = hk_mark(ptr);
+    if (hk_unlikely(((const uintptr_t *)ptr)[1] == mark)) {
+        heap_freed_twice(ptr);
+        return;
+    }
+    hk_set_link_marked(ptr, hk_bin_head(bins, code), mark);
+    hk_bin_set_head(bins, code, ptr);
+}
+
+HK_EXPORT extern __typeof__(free) __libc_free __attribute__((alias("free")));
+HK_EXPORT extern __typeof__(free) cfree __attribute__((alias("free")));
+HK_EXPORT extern __typeof__(free) __libc_cfree __attribute__((alias("free")));
+HK_HIDDEN extern __typeof__(free) heap_free __attribute__((alias("free")));

@@ -1,0 +1,272 @@
+#include "heap.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "../probes/probe.h"
+#include "account.h"
+#include "ace.h"
+#include "config.h"
+#include "legacy.h"
+#include "lock.h"
+#include "os.h"
+#include "outer_map.h"
+#include "reclaim.h"
+#include "region.h"
+#include "shared_pool.h"
+#include "superslab.h"
+#include "thread.h"
+#include "thread_cache.h"
+
+uintptr_t hk_secret;
+
+static struct hk_lock init_lock = HK_LOCK_FREE;
+static bool initialised; /* any: set once, by the holder of init_lock */
+
+void heap_init(void)
+{
+    if (hk_likely(atomic_load_acquire(&initialised)))
+        return;
+    int saved = errno;
+    hk_lock(&init_lock);
+    if (!initialised) {
+        os_init();
+        config_init();
+        account_init();
+        hk_secret = os_random64() | (uintptr_t)1 << 63; /* so that a mark is never an address */
+        region_init();
+        ace_init();
+        thread_init();
+        atomic_store_release(&initialised, true);
+    }
+    hk_unlock(&init_lock);
+    errno = saved;
+}
+
+void *heap_out_of_memory(size_t size)
+{
+    errno = ENOMEM;
+    if (HK_PROBE_ON(alloc_fail)) {
+        enum os_limit limit = size <= PTRDIFF_MAX ? os_limit_hit(size, ENOMEM) : OS_LIMIT_NONE;
+        HK_PROBE_FIRE(alloc_fail, size, ENOMEM, limit);
+        errno = ENOMEM;
+    }
+    return NULL;
+}
+
+struct heap_place heap_find(const void *ptr)
+{
+    struct heap_place place = {superslab_find(ptr), NULL};
+    if (place.slab != NULL)
+        return place;
+    struct outer_entry entry = outer_map_find(ptr);
+    if (entry.kind == OUTER_LEGACY)
+        place.slab = entry.owner;
+    else if (entry.kind == OUTER_HUGE)
+        place.huge = entry.owner;
+    return place;
+}
+
+/* Block size, 0 when ptr is not the start of a live block; a cached block's state is not looked at. */
+static size_t size_at(const struct heap_place *place, const void *ptr)
+{
+    if (place->huge != NULL)
+        return ace_usable_huge(place->huge, ptr);
+    if (place->slab == NULL)
+        return 0;
+    if (place->slab->class_idx >= HK_CACHED_CLASSES)
+        return ace_usable_large(place->slab, ptr);
+    return slab_is_block(place->slab, ptr) ? hk_class_size[place->slab->class_idx] : 0;
+}
+
+size_t heap_block_size(const void *ptr)
+{
+    struct heap_place place = heap_find(ptr);
+    return size_at(&place, ptr);
+}
+
+void heap_check_block(const struct heap_place *place, const void *ptr, enum misuse_kind twice, enum misuse_kind interior)
+{
+    const struct slab *slab = place->slab;
+    size_t size = hk_class_size[slab->class_idx];
+    if (hk_unlikely(!slab_is_block(slab, ptr)))
+        misuse_abort(interior, ptr, size);
+    if (hk_unlikely(hk_is_marked(ptr) || slab_block_is_free(slab, ptr)))
+        misuse_abort(twice, ptr, size);
+}
+
+void heap_misuse(const struct heap_place *place, const void *ptr, enum misuse_kind twice, enum misuse_kind interior,
+                 enum misuse_kind foreign)
+{
+    const struct slab *slab = place->slab;
+    if (slab != NULL)
+        misuse_abort(ptr == slab->base ? twice : interior, ptr, slab->size);
+    if (place->huge != NULL)
+        misuse_abort((uintptr_t)ptr % HK_UNIT_SIZE == 0 ? twice : interior, ptr, 0);
+    misuse_abort(foreign, ptr, 0);
+}
+
+void heap_freed_twice(const void *ptr)
+{
+    misuse_abort(MISUSE_DOUBLE_FREE, ptr, heap_block_size(ptr));
+}
+
+/* The place of a block that the program says it holds; aborts when it does not. */
+static struct heap_place find_live(const void *ptr, enum misuse_kind twice, enum misuse_kind interior,
+                                   enum misuse_kind foreign, size_t *size)
+{
+    struct heap_place place = heap_find(ptr);
+    if (place.slab != NULL && place.slab->class_idx < HK_CACHED_CLASSES)
+        heap_check_block(&place, ptr, twice, interior);
+    *size = size_at(&place, ptr);
+    if (*size == 0)
+        heap_misuse(&place, ptr, twice, interior, foreign);
+    return place;
+}
+
+void *heap_calloc(size_t size)
+{
+    if (size > HK_CACHED_MAX) {
+        heap_init();
+        void *block = size <= PTRDIFF_MAX ? ace_alloc(size, HK_ALIGNMENT, true) : NULL;
+        return block != NULL ? block : heap_out_of_memory(size);
+    }
+    void *block = malloc(size);
+    return block != NULL ? memset(block, 0, size) : NULL;
+}
+
+/* The smallest cached class whose blocks all lie at multiples of align: slabs do, so those whose size is a multiple of it.
+ * HK_CACHED_CLASSES when there is none. */
+static unsigned aligned_class(size_t align, size_t size)
+{
+    if (size < align)
+        size = align;
+    if (size > HK_CACHED_MAX)
+        return HK_CACHED_CLASSES;
+    unsigned class_idx = hk_class_of_size(size);
+    while (class_idx < HK_CACHED_CLASSES && hk_class_size[class_idx] % align != 0)
+        class_idx++;
+    return class_idx;
+}
+
+static void *aligned(size_t align, size_t size, bool zero)
+{
+    if (size > PTRDIFF_MAX || align > PTRDIFF_MAX)
+        return heap_out_of_memory(size);
+    unsigned class_idx = aligned_class(align, size);
+    if (class_idx < HK_CACHED_CLASSES) {
+        void *block = malloc(hk_class_size[class_idx]);
+        return block != NULL && zero ? memset(block, 0, size) : block;
+    }
+    heap_init();
+    void *block = ace_alloc(size > HK_CACHED_MAX ? size : HK_CACHED_MAX + 1, align, zero);
+    return block != NULL ? block : heap_out_of_memory(size);
+}
+
+void *heap_aligned_alloc(size_t align, size_t size)
+{
+    return aligned(align, size, false);
+}
+
+void *heap_aligned_calloc(size_t align, size_t size)
+{
+    return aligned(align, size, true);
+}
+
+/* ptr where it is, or elsewhere without copying; NULL when neither can be. */
+static void *resize(const struct heap_place *place, void *ptr, size_t size, size_t align, bool in_place)
+{
+    if ((uintptr_t)ptr % align != 0)
+        return NULL;
+    if (place->huge != NULL)
+        return ace_resize_huge(place->huge, ptr, size, align, in_place);
+    if (place->slab->class_idx >= HK_CACHED_CLASSES)
+        return ace_resize_large(place->slab, ptr, size, in_place);
+    /* Within its class alone, so that a block's class always tells the sizes it can have been asked for. */
+    return aligned_class(align, size) == place->slab->class_idx ? ptr : NULL;
+}
+
+void *heap_realloc(void *ptr, size_t size, size_t align)
+{
+    size_t old_size;
+    struct heap_place place =
+        find_live(ptr, MISUSE_FREED_REALLOC, MISUSE_INTERIOR_FREE, MISUSE_FOREIGN_REALLOC, &old_size);
+    if (size > PTRDIFF_MAX)
+        return heap_out_of_memory(size);
+    void *moved = resize(&place, ptr, size, align, false);
+    if (moved != NULL)
+        return moved;
+    moved = align <= HK_ALIGNMENT ? malloc(size) : heap_aligned_alloc(align, size);
+    if (moved == NULL)
+        return NULL;
+    memcpy(moved, ptr, old_size < size ? old_size : size);
+    free(ptr);
+    return moved;
+}
+
+size_t heap_resize_in_place(void *ptr, size_t size, size_t extra)
+{
+    size_t old_size;
+    struct heap_place place =
+        find_live(ptr, MISUSE_FREED_REALLOC, MISUSE_INTERIOR_FREE, MISUSE_FOREIGN_REALLOC, &old_size);
+    size_t most = size <= PTRDIFF_MAX && extra <= PTRDIFF_MAX - size ? size + extra : PTRDIFF_MAX;
+    if (old_size >= size && old_size <= most)
+        return old_size;
+    int saved = errno;
+    if (resize(&place, ptr, most, HK_ALIGNMENT, true) == NULL && size < most)
+        resize(&place, ptr, size, HK_ALIGNMENT, true);
+    errno = saved;
+    return heap_block_size(ptr);
+}
+
+size_t heap_usable_size(const void *ptr)
+{
+    size_t size;
+    if (ptr == NULL)
+        return 0;
+    find_live(ptr, MISUSE_FREED_REALLOC, MISUSE_INTERIOR_FREE, MISUSE_FOREIGN_REALLOC, &size);
+    return size;
+}
+
+size_t heap_good_size(size_t size, size_t align)
+{
+    if (size > PTRDIFF_MAX || align > PTRDIFF_MAX)
+        return 0;
+    unsigned class_idx = aligned_class(align < HK_ALIGNMENT ? HK_ALIGNMENT : align, size);
+    if (class_idx < HK_CACHED_CLASSES)
+        return hk_class_size[class_idx];
+    os_init();
+    if (size <= HK_CACHED_MAX)
+        size = HK_CACHED_MAX + 1;
+    class_idx = hk_class_of_size(size);
+    return hk_align_up(class_idx < HK_CLASS_HUGE ? hk_class_size[class_idx] : size, os_page_size);
+}
+
+void heap_free_sized(void *ptr, size_t size, size_t align)
+{
+    if (ptr == NULL)
+        return;
+    size_t block_size;
+    struct heap_place place = find_live(ptr, MISUSE_DOUBLE_FREE, MISUSE_INTERIOR_FREE, MISUSE_FOREIGN_FREE, &block_size);
+    bool cached = place.slab != NULL && place.slab->class_idx < HK_CACHED_CLASSES;
+    /* A large block may have been resized where it lies, down to half. */
+    bool fits = cached ? heap_good_size(size, align) == block_size : size <= block_size && size >= block_size / 2;
+    if (!fits && heap_good_size(size, align) != block_size)
+        misuse_abort(MISUSE_WRONG_SIZE, ptr, block_size);
+    free(ptr);
+}
+
+size_t heap_trim(size_t keep)
+{
+    heap_init();
+    uint64_t now_ms = os_now_ms();
+    cache_drain_all(DRAIN_TRIM);
+    size_t purged = shared_pool_decay(now_ms, 0);
+    ace_decay(now_ms, 0);
+    return purged + superslab_purge(now_ms, 0, keep);
+}
+
+void heap_tick(uint64_t now_ms)
+{
+    reclaim_decay(now_ms);
+}

@@ -1,0 +1,30 @@
+/* malloc.c - malloc, from the fast path down to the choice of the tier that serves a size. */
+#include "ace.h"
+#include "heap.h"
+#include "thread_cache.h"
+
+static HK_COLD void *malloc_large(size_t size)
+{
+    heap_init();
+    void *block = size <= PTRDIFF_MAX ? ace_alloc(size, HK_ALIGNMENT, false) : NULL;
+    return block != NULL ? block : heap_out_of_memory(size);
+}
+
+HK_EXPORT void *malloc(size_t size)
+{
+    if (hk_unlikely(size > HK_CACHED_MAX))
+        return malloc_large(size);
+    size_t code = hk_code_of_size[(size + HK_ALIGNMENT - 1) / HK_ALIGNMENT];
+    __auto_type bins = hk_bins();
+    if (hk_unlikely(HK_BIN_SPEND(bins, code, budget)))
+        return cache_alloc_slow(size);
+    void *block = hk_bin_head(bins, code);
+    if (hk_unlikely(block == NULL))
+        return cache_alloc_slow(size);
+    hk_bin_set_head(bins, code, hk_link(block));
+    hk_clear_mark(block);
+    return block;
+}
+
+HK_EXPORT extern __typeof__(malloc) __libc_malloc __attribute__((alias("malloc")));
+HK_HIDDEN extern __typeof__(malloc) heap_malloc __attribute__((alias("malloc")));

@@ -1,0 +1,93 @@
+/* os.h - every dealing with the kernel for memory; the only file of hakmem that knows which system it is on.
+ * Each call fires os_map, os_unmap or os_purge, keeps the caller's errno when it succeeds, and says by its result (with
+ * errno set by the kernel) when it fails. None takes a lock; all may be called from any thread. */
+#ifndef HK_OS_H
+#define HK_OS_H
+
+#include "base.h"
+
+/* What a mapping is for: told by the probes and kept in the account. */
+enum os_purpose { OS_REGION, OS_SUPERSLAB, OS_LEGACY, OS_HUGE, OS_META };
+
+/* Which limit made the kernel refuse memory, where it can be told (probes ace_fail and alloc_fail). */
+enum os_limit { OS_LIMIT_NONE, OS_LIMIT_AS, OS_LIMIT_DATA, OS_LIMIT_MAP_COUNT, OS_LIMIT_OVERCOMMIT, OS_LIMIT_UNKNOWN };
+
+/* Bytes; any: read and written atomically. */
+struct os_account {
+    uint64_t reserved;  /* address space that is PROT_NONE */
+    uint64_t mapped;    /* readable and writable, whether resident or not */
+    uint64_t mapped_peak;
+    uint64_t meta;      /* of what is mapped: OS_META */
+    uint64_t purged;    /* given back by os_purge, a running total */
+    uint64_t map_calls, unmap_calls, purge_calls, failed_calls;
+};
+extern HK_HIDDEN struct os_account os_account;
+
+/* The page size in bytes; valid after os_init(). */
+extern HK_HIDDEN size_t os_page_size;
+
+/* Learn the page size and the size of memory. Idempotent. */
+HK_HIDDEN void os_init(void);
+
+/* Bytes of physical memory; 0 if unknown. */
+HK_HIDDEN uint64_t os_physical_memory(void);
+
+/* The address space that RLIMIT_AS leaves the process in all, in bytes; UINT64_MAX when unlimited. */
+HK_HIDDEN uint64_t os_address_space_limit(void);
+
+/* Reserve `len` bytes of address space, PROT_NONE, left out of core dumps. NULL when refused. */
+HK_HIDDEN void *os_reserve(size_t len, size_t align);
+
+/* Make a part of a reservation readable and writable (and part of core dumps again). */
+HK_HIDDEN bool os_commit(void *ptr, size_t len);
+
+/* Put a part of a reservation back as it was: PROT_NONE, mapped afresh. */
+HK_HIDDEN bool os_decommit(void *ptr, size_t len);
+
+/* Give a part of a reservation, PROT_NONE all of it, back to the system for good. */
+HK_HIDDEN bool os_unreserve(void *ptr, size_t len);
+
+/* Map `len` bytes (a multiple of the page size), zero-filled, at a multiple of `align` (a power of two). NULL when
+ * refused, with errno of the kernel. */
+HK_HIDDEN void *os_map(size_t len, size_t align, enum os_purpose purpose);
+
+/* Unmap. False when the kernel refuses (max_map_count): the pages are then purged and the range stays the caller's. */
+HK_HIDDEN bool os_unmap(void *ptr, size_t len, enum os_purpose purpose);
+
+/* Give the pages back, keep the range: it reads as zeros afterwards. */
+HK_HIDDEN bool os_purge(void *ptr, size_t len);
+
+/* Resize a mapping made by os_map, in place or by moving its pages, keeping `align`. NULL when refused: nothing changed. */
+HK_HIDDEN void *os_remap(void *ptr, size_t old_len, size_t new_len, size_t align);
+
+/* A page whose first word is 1, and is the caller's to write, until the process forks (raw clone included): in the child the
+ * page reads 0. NULL when unsupported. */
+HK_HIDDEN volatile uint32_t *os_wipe_on_fork_page(void);
+
+/* The limit that a refused request of `len` bytes most likely hit. Reads /proc; allocates nothing. */
+HK_HIDDEN enum os_limit os_limit_hit(size_t len, int error);
+
+/* Milliseconds of a monotonic clock of a few milliseconds' resolution; a read costs some ns. */
+HK_HIDDEN uint64_t os_now_ms(void);
+
+/* Nanoseconds of the monotonic clock, at its full resolution. */
+HK_HIDDEN uint64_t os_now_ns(void);
+
+/* 64 random bits (getrandom, else the kernel's AT_RANDOM). */
+HK_HIDDEN uint64_t os_random64(void);
+
+/* Write to standard error: printf's %s %d %u %x %p %zu %lu %llu %lx %llx only, at most 512 bytes, by one write(2), nothing
+ * allocated, errno kept. Async-signal-safe. */
+HK_HIDDEN void os_message(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The same formatting into a buffer; returns the length written, at most size - 1; always terminated. */
+HK_HIDDEN size_t os_format(char *buf, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+#ifdef HK_FAULT_INJECTION
+/* For tests: the os_fail_at-th call from now on that maps, protects, moves, purges or unmaps memory is refused with ENOMEM
+ * before the kernel sees it (1: the next one; 0: off), and with it os_fail_for calls in a row. any: */
+extern HK_HIDDEN uint64_t os_fail_at;
+extern HK_HIDDEN uint64_t os_fail_for;
+#endif
+
+#endif

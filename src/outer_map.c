@@ -1,0 +1,80 @@
+/* outer_map.c - the two-level map of what lies outside the region.
+ *
+ *   address   47..32: index in the root     31..16: index in a leaf     15..0: within the unit
+ *   entry     owner | kind                  0: not ours
+ *
+ * The root lies in .bss, where only the pages that are used cost memory; a leaf speaks of 4 GiB and is never given back. */
+#include "outer_map.h"
+
+#include <errno.h>
+
+#include "os.h"
+
+#define LEVEL_BITS 16u
+#define LEVEL_SIZE (1u << LEVEL_BITS)
+#define KIND_MASK ((uintptr_t)3)
+
+struct leaf {
+    uintptr_t entries[LEVEL_SIZE]; /* any */
+};
+
+_Static_assert(HK_UNIT_SHIFT + 2 * LEVEL_BITS == 48, "the two levels cover 48 bits of address");
+_Static_assert(OUTER_HUGE <= KIND_MASK, "a kind fits beside the owner");
+
+static struct leaf *root[LEVEL_SIZE]; /* any: NULL, then for ever what was published */
+
+static struct leaf *find_leaf(uintptr_t unit)
+{
+    return unit >> (2 * LEVEL_BITS) != 0 ? NULL : atomic_load_acquire(&root[unit >> LEVEL_BITS]); // pairs with make_leaf()
+}
+
+static bool make_leaf(uintptr_t unit)
+{
+    if (unit >> (2 * LEVEL_BITS) != 0) {
+        errno = ENOMEM;
+        return false;
+    }
+    if (find_leaf(unit) != NULL)
+        return true;
+    struct leaf *leaf = os_map(sizeof *leaf, HK_UNIT_SIZE, OS_META), *expected = NULL;
+    if (leaf == NULL)
+        return false;
+    if (!atomic_cas_acq_rel(&root[unit >> LEVEL_BITS], &expected, leaf))
+        os_unmap(leaf, sizeof *leaf, OS_META); /* another thread was first; if the kernel refuses, it was never touched */
+    return true;
+}
+
+static void store(uintptr_t first, unsigned units, uintptr_t entry)
+{
+    for (uintptr_t unit = first; unit < first + units; unit++) {
+        struct leaf *leaf = find_leaf(unit);
+        if (leaf != NULL)
+            atomic_store_release(&leaf->entries[unit % LEVEL_SIZE], entry); // pairs with outer_map_find()
+    }
+}
+
+bool outer_map_set(const void *ptr, unsigned units, enum outer_kind kind, void *owner)
+{
+    if (units == 0)
+        return true;
+    uintptr_t first = (uintptr_t)ptr >> HK_UNIT_SHIFT, last = first + units - 1;
+    for (uintptr_t unit = first; unit <= last; unit = (unit | (LEVEL_SIZE - 1)) + 1) {
+        if (!make_leaf(unit))
+            return false;
+    }
+    store(first, units, (uintptr_t)owner | (uintptr_t)kind);
+    return true;
+}
+
+void outer_map_clear(const void *ptr, unsigned units)
+{
+    store((uintptr_t)ptr >> HK_UNIT_SHIFT, units, 0);
+}
+
+struct outer_entry outer_map_find(const void *ptr)
+{
+    uintptr_t unit = (uintptr_t)ptr >> HK_UNIT_SHIFT;
+    struct leaf *leaf = find_leaf(unit);
+    uintptr_t entry = leaf == NULL ? 0 : atomic_load_acquire(&leaf->entries[unit % LEVEL_SIZE]); // pairs with store()
+    return (struct outer_entry){(enum outer_kind)(entry & KIND_MASK), (void *)(entry & ~KIND_MASK)};
+}

@@ -1,0 +1,134 @@
+#include "region.h"
+
+#include "config.h"
+#include "os.h"
+
+#define LEAST_REGION ((uint64_t)16 << 20) /* below it the tables cost more than legacy does */
+#define LEAST_DEFAULT ((uint64_t)64 << 30)
+#define MOST_DEFAULT ((uint64_t)8 << 40)
+
+uintptr_t region_base;
+uintptr_t region_units;
+uint8_t *region_map;
+
+static struct superslab **superslabs; /* by index in the region; any: read without a lock */
+static uint64_t *committed;           /* lock: superslab; one bit by index */
+static uintptr_t lowest_free;         /* lock: superslab; no index below it is free */
+static uintptr_t top;                 /* lock: superslab */
+
+static uint64_t wanted_size(void)
+{
+    uint64_t want = hk_config.region;
+    if (want == UINT64_MAX) {
+        want = os_physical_memory() * 4;
+        if (want < LEAST_DEFAULT)
+            want = LEAST_DEFAULT;
+        if (want > MOST_DEFAULT)
+            want = MOST_DEFAULT;
+    }
+    uint64_t limit = os_address_space_limit();
+    if (limit != UINT64_MAX && want > limit / 4)
+        want = limit / 4;
+    return want < LEAST_REGION ? 0 : hk_align_down(want, HK_SUPERSLAB_SIZE);
+}
+
+static bool map_tables(uintptr_t count)
+{
+    size_t map_len = hk_align_up(count * HK_UNITS_PER_SUPERSLAB, 64);
+    size_t table_len = hk_align_up(count * sizeof *superslabs, 64);
+    size_t bits_len = hk_align_up((count + 63) / 64 * 8, 64);
+    uint8_t *tables = os_map(hk_align_up(map_len + table_len + bits_len, os_page_size), os_page_size, OS_META);
+    if (tables == NULL)
+        return false;
+    region_map = tables;
+    superslabs = (struct superslab **)(void *)(tables + map_len);
+    committed = (uint64_t *)(void *)(tables + map_len + table_len);
+    return true;
+}
+
+void region_init(void)
+{
+    uint64_t size = wanted_size();
+    uint8_t *base = NULL;
+    while (size >= LEAST_REGION && (base = os_reserve(size, HK_SUPERSLAB_SIZE)) == NULL)
+        size = hk_align_down(size / 2, HK_SUPERSLAB_SIZE);
+    if (base == NULL)
+        return;
+    if (!map_tables(size >> HK_SUPERSLAB_SHIFT)) {
+        os_unreserve(base, size);
+        return;
+    }
+    region_base = (uintptr_t)base;
+    atomic_store_release(&region_units, size >> HK_UNIT_SHIFT);
+}
+
+static uintptr_t index_of(const uint8_t *base)
+{
+    return ((uintptr_t)base - region_base) >> HK_SUPERSLAB_SHIFT;
+}
+
+static uintptr_t capacity(void)
+{
+    return region_units / HK_UNITS_PER_SUPERSLAB;
+}
+
+enum region_result region_take(uint8_t **base)
+{
+    uintptr_t idx = lowest_free, end = capacity();
+    while (idx < end && ((committed[idx / 64] >> (idx % 64)) & 1))
+        idx++;
+    lowest_free = idx;
+    if (idx >= end)
+        return REGION_FULL;
+    uint8_t *ptr = (uint8_t *)region_base + (idx << HK_SUPERSLAB_SHIFT);
+    if (!os_commit(ptr, HK_SUPERSLAB_SIZE))
+        return REGION_REFUSED;
+    committed[idx / 64] |= UINT64_C(1) << (idx % 64);
+    if (top <= idx)
+        top = idx + 1;
+    *base = ptr;
+    return REGION_OK;
+}
+
+bool region_give(uint8_t *base, unsigned count)
+{
+    if (!os_decommit(base, (size_t)count << HK_SUPERSLAB_SHIFT))
+        return false;
+    uintptr_t idx = index_of(base);
+    if (lowest_free > idx)
+        lowest_free = idx;
+    for (uintptr_t i = idx; i < idx + count; i++)
+        committed[i / 64] &= ~(UINT64_C(1) << (i % 64));
+    while (top > 0 && !((committed[(top - 1) / 64] >> ((top - 1) % 64)) & 1))
+        top--;
+    return true;
+}
+
+bool region_shrink(void)
+{
+    uintptr_t end = capacity();
+    if (top >= end)
+        return false;
+    uint8_t *from = (uint8_t *)region_base + (top << HK_SUPERSLAB_SHIFT);
+    /* The index goes out of bounds before the addresses can become somebody else's. */
+    atomic_store_release(&region_units, top * HK_UNITS_PER_SUPERSLAB);
+    if (os_unreserve(from, (end - top) << HK_SUPERSLAB_SHIFT))
+        return true;
+    atomic_store_release(&region_units, end * HK_UNITS_PER_SUPERSLAB);
+    return false;
+}
+
+struct superslab *region_superslab(uintptr_t idx)
+{
+    return idx < capacity() ? atomic_load_acquire(&superslabs[idx]) : NULL; /* pairs with region_set_superslab() */
+}
+
+void region_set_superslab(uint8_t *base, struct superslab *ss)
+{
+    atomic_store_release(&superslabs[index_of(base)], ss);
+}
+
+uintptr_t region_top(void)
+{
+    return top;
+}

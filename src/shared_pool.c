@@ -1,0 +1,341 @@
+#include "shared_pool.h"
+
+#include <errno.h>
+
+#include "../probes/probe.h"
+#include "ace.h"
+#include "config.h"
+#include "legacy.h"
+#include "lock.h"
+#include "misuse.h"
+#include "os.h"
+#include "reclaim.h"
+#include "superslab.h"
+
+#define POOL_CHAINS 16u
+#define POOL_CHAINED_BYTES ((size_t)1 << 20) /* of one class */
+
+/* In the order in which a refill takes from them. */
+enum slab_list { DENSE, SPARSE, PURGED, SLAB_LISTS, UNLISTED };
+
+struct class_pool {
+    struct hk_lock lock;
+    uint32_t nchains;      /* lock: */
+    uint32_t chained;      /* lock: blocks in all chains */
+    uint64_t nfree;        /* lock: sum of the slabs' nfree */
+    struct hk_chain chains[POOL_CHAINS];  /* lock: oldest first */
+    uint64_t chain_stamps[POOL_CHAINS];   /* lock: ms */
+    struct {
+        struct slab *first, *last;        /* lock: newest first */
+    } lists[SLAB_LISTS];
+} __attribute__((aligned(HK_CACHE_LINE)));
+
+static struct class_pool pools[HK_CACHED_CLASSES];
+static uint64_t chained_bytes; /* any: over all classes */
+
+static void list_remove(struct class_pool *pool, struct slab *slab)
+{
+    if (slab->list == UNLISTED)
+        return;
+    *(slab->prev != NULL ? &slab->prev->next : &pool->lists[slab->list].first) = slab->next;
+    *(slab->next != NULL ? &slab->next->prev : &pool->lists[slab->list].last) = slab->prev;
+    slab->list = UNLISTED;
+}
+
+static void list_insert(struct class_pool *pool, struct slab *slab, enum slab_list list)
+{
+    slab->prev = NULL;
+    slab->next = pool->lists[list].first;
+    *(slab->next != NULL ? &slab->next->prev : &pool->lists[list].last) = slab;
+    pool->lists[list].first = slab;
+    slab->list = (uint8_t)list;
+}
+
+/* Put a slab whose nfree changed where it belongs. Sparse slabs stand in the order of their stamps: the oldest decay first. */
+static void list_sort(struct class_pool *pool, struct slab *slab)
+{
+    enum slab_list list = slab->nfree == 0 ? UNLISTED : slab->nfree * 2u < slab->blocks ? DENSE : SPARSE;
+    if (slab->list == list && (list != SPARSE || pool->lists[list].first == slab))
+        return;
+    list_remove(pool, slab);
+    if (list != UNLISTED)
+        list_insert(pool, slab, list);
+}
+
+static HK_COLD void shared_fail(unsigned class_idx, enum hk_shared_fail reason)
+{
+    int error = reason == SHARED_FAIL_KERNEL ? errno : 0;
+    uint64_t fails = atomic_add_relaxed(&hk_account[class_idx].shared_fails[reason], 1) + 1;
+    HK_PROBE_FIRE(shared_fail, class_idx, reason, error, fails);
+    ace_trace_shared_fail(class_idx, reason, error);
+    if (class_idx >= HK_SMALL_CLASSES)
+        ace_fail(class_idx, hk_class_size[class_idx], ACE_EXHAUSTION, error);
+}
+
+static struct slab *open_slab(struct class_pool *pool, unsigned class_idx, enum hk_server *server)
+{
+    struct hk_class_account *account = &hk_account[class_idx];
+    unsigned units = hk_class_units(class_idx);
+    struct superslab_run run = superslab_take(units, units, class_idx);
+    struct slab *slab = run.slab;
+    if (slab != NULL) {
+        slab_open(slab, class_idx, !run.zeroed);
+        superslab_set_code(slab, HK_CODE_OF_CLASS(class_idx));
+        *server = run.server;
+    } else {
+        shared_fail(class_idx, run.fail);
+        slab = legacy_open(class_idx);
+        *server = SERVED_LEGACY;
+        if (slab == NULL)
+            return NULL;
+    }
+    slab->list = UNLISTED;
+    list_sort(pool, slab);
+    pool->nfree += slab->nfree;
+    uint64_t slabs = atomic_add_relaxed(&account->slabs, 1) + 1;
+    account_add(&account->slab_blocks, slab->blocks);
+    HK_PROBE_FIRE(slab_acquire, class_idx, slab->base, units, slabs);
+    return slab;
+}
+
+static void close_slab(struct class_pool *pool, struct slab *slab)
+{
+    unsigned class_idx = slab->class_idx;
+    struct hk_class_account *account = &hk_account[class_idx];
+    list_remove(pool, slab);
+    pool->nfree -= slab->nfree;
+    uint64_t slabs = atomic_sub_relaxed(&account->slabs, 1) - 1;
+    atomic_sub_relaxed(&account->slab_blocks, slab->blocks);
+    HK_PROBE_FIRE(slab_release, class_idx, slab->base, slab->units, slabs);
+    if (legacy_owns(slab))
+        legacy_close(slab);
+    else
+        superslab_give(slab);
+}
+
+static struct slab *first_slab(const struct class_pool *pool)
+{
+    for (unsigned list = 0; list < SLAB_LISTS; list++)
+        if (pool->lists[list].first != NULL)
+            return pool->lists[list].first;
+    return NULL;
+}
+
+/* From the slabs that the class holds, and from new ones while less than half of what is wanted was found. */
+static struct pool_refill refill_from_slabs(struct class_pool *pool, unsigned class_idx, uint32_t want)
+{
+    struct pool_refill refill = {.server = SERVED_SLAB};
+    uint64_t now_ms = os_now_ms();
+    while (refill.chain.count < want) {
+        struct slab *slab = first_slab(pool);
+        if (slab == NULL) {
+            enum hk_server server;
+            if (refill.chain.count >= (want + 1) / 2 || (slab = open_slab(pool, class_idx, &server)) == NULL)
+                break;
+            if (refill.server < server)
+                refill.server = server;
+        }
+        uint32_t taken = slab_take(slab, want - refill.chain.count, &refill.chain);
+        pool->nfree -= taken;
+        slab->stamp_ms = now_ms;
+        if (legacy_owns(slab)) {
+            refill.server = SERVED_LEGACY;
+            account_add(&hk_account[class_idx].legacy_allocs, taken);
+        }
+        list_sort(pool, slab);
+    }
+    return refill;
+}
+
+static void count_chained(struct class_pool *pool, unsigned class_idx, uint32_t blocks)
+{
+    pool->chained += blocks;
+    atomic_add_relaxed(&chained_bytes, (uint64_t)(int64_t)(int32_t)blocks * hk_class_size[class_idx]);
+    atomic_store_relaxed(&hk_account[class_idx].cached_blocks, pool->chained);
+}
+
+/* Cut the first `count` blocks off a chain. False: a link is corrupt. */
+static bool split_chain(struct hk_chain *chain, uint32_t count, struct hk_chain *front)
+{
+    void *last = chain->head;
+    for (uint32_t i = 1; i < count; i++) {
+        if (!hk_is_marked(last))
+            return false;
+        last = hk_link(last);
+    }
+    if (!hk_is_marked(last))
+        return false;
+    *front = (struct hk_chain){chain->head, count};
+    *chain = (struct hk_chain){hk_link(last), chain->count - count};
+    hk_set_link(last, NULL);
+    return true;
+}
+
+static bool refill_from_chains(struct class_pool *pool, unsigned class_idx, uint32_t want, uint32_t most,
+                               struct pool_refill *refill)
+{
+    if (pool->nchains == 0)
+        return false;
+    struct hk_chain *newest = &pool->chains[pool->nchains - 1];
+    if (newest->count <= most) {
+        refill->chain = *newest;
+        pool->nchains--;
+    } else if (!split_chain(newest, want, &refill->chain)) {
+        const void *head = newest->head;
+        hk_unlock(&pool->lock);
+        misuse_abort(MISUSE_CORRUPT_LIST, head, hk_class_size[class_idx]);
+    }
+    refill->server = SERVED_CHAIN;
+    count_chained(pool, class_idx, 0u - refill->chain.count);
+    return true;
+}
+
+struct pool_refill shared_pool_refill(unsigned class_idx, uint32_t want, uint32_t most)
+{
+    struct class_pool *pool = &pools[class_idx];
+    struct pool_refill refill = {.server = SERVED_SLAB};
+    int saved = errno;
+    for (unsigned attempt = 0; attempt < 2 && refill.chain.count == 0; attempt++) {
+        if (attempt > 0)
+            reclaim_everything();
+        hk_lock(&pool->lock);
+        if (!refill_from_chains(pool, class_idx, want, most, &refill))
+            refill = refill_from_slabs(pool, class_idx, want);
+        hk_unlock(&pool->lock);
+    }
+    errno = refill.chain.count != 0 ? saved : ENOMEM;
+    return refill;
+}
+
+/* Blocks into their slabs' bitmaps; every block is checked before it is believed. The lock is released before an abort, so
+ * that a SIGABRT handler may allocate. */
+static void give_chain(struct class_pool *pool, unsigned class_idx, struct hk_chain chain)
+{
+    uint64_t now_ms = os_now_ms();
+    void *block = chain.head;
+    for (uint32_t i = 0; i < chain.count; i++) {
+        enum misuse_kind bad = MISUSE_KINDS;
+        struct slab *slab = superslab_find(block);
+        if (slab == NULL && (slab = legacy_find(block)) != NULL)
+            account_add(&hk_account[class_idx].legacy_frees, 1);
+        if (slab == NULL || slab->class_idx != class_idx || !hk_is_marked(block))
+            bad = MISUSE_CORRUPT_LIST;
+        void *next = bad == MISUSE_KINDS ? hk_link(block) : NULL;
+        enum slab_give_result result = bad == MISUSE_KINDS ? slab_give(slab, block) : SLAB_GIVEN;
+        if (result != SLAB_GIVEN)
+            bad = result == SLAB_DOUBLE ? MISUSE_DOUBLE_FREE : MISUSE_INTERIOR_FREE;
+        if (hk_unlikely(bad != MISUSE_KINDS)) {
+            hk_unlock(&pool->lock);
+            misuse_abort(bad, block, hk_class_size[class_idx]);
+        }
+        slab->stamp_ms = now_ms;
+        pool->nfree++;
+        if (slab->nfree == slab->blocks)
+            close_slab(pool, slab);
+        else
+            list_sort(pool, slab);
+        block = next;
+    }
+}
+
+static void give_oldest_chain(struct class_pool *pool, unsigned class_idx)
+{
+    struct hk_chain oldest = pool->chains[0];
+    pool->nchains--;
+    for (uint32_t i = 0; i < pool->nchains; i++) {
+        pool->chains[i] = pool->chains[i + 1];
+        pool->chain_stamps[i] = pool->chain_stamps[i + 1];
+    }
+    count_chained(pool, class_idx, 0u - oldest.count);
+    give_chain(pool, class_idx, oldest);
+}
+
+static bool chains_have_room(const struct class_pool *pool, unsigned class_idx, uint32_t blocks)
+{
+    return pool->nchains < POOL_CHAINS &&
+           ((size_t)pool->chained + blocks) * hk_class_size[class_idx] <= POOL_CHAINED_BYTES;
+}
+
+void shared_pool_drain(unsigned class_idx, struct hk_chain chain, bool apart)
+{
+    struct class_pool *pool = &pools[class_idx];
+    if (chain.count == 0)
+        return;
+    int saved = errno;
+    hk_lock(&pool->lock);
+    while (!apart && !chains_have_room(pool, class_idx, chain.count) && pool->nchains > 0)
+        give_oldest_chain(pool, class_idx);
+    if (apart || !chains_have_room(pool, class_idx, chain.count) ||
+        atomic_load_relaxed(&chained_bytes) > hk_config.retain) {
+        give_chain(pool, class_idx, chain);
+    } else {
+        pool->chains[pool->nchains] = chain;
+        pool->chain_stamps[pool->nchains] = os_now_ms();
+        pool->nchains++;
+        count_chained(pool, class_idx, chain.count);
+    }
+    hk_unlock(&pool->lock);
+    errno = saved;
+}
+
+/* A slab that stays sparse loses the pages on which none of its blocks is in use; it is then left alone until it changes.
+ * The lock is let go between slabs, since the kernel takes its time. */
+static size_t purge_sparse(struct class_pool *pool, uint64_t now_ms, uint64_t age_ms)
+{
+    size_t purged = 0;
+    for (;;) {
+        struct slab *slab = pool->lists[SPARSE].last;
+        if (slab == NULL || now_ms - slab->stamp_ms < age_ms)
+            return purged;
+        purged += slab_purge(slab);
+        list_remove(pool, slab);
+        list_insert(pool, slab, PURGED);
+        hk_unlock(&pool->lock);
+        hk_lock(&pool->lock);
+    }
+}
+
+size_t shared_pool_decay(uint64_t now_ms, uint64_t age_ms)
+{
+    size_t purged = 0;
+    for (unsigned class_idx = 0; class_idx < HK_CACHED_CLASSES; class_idx++) {
+        struct class_pool *pool = &pools[class_idx];
+        if (atomic_load_relaxed(&hk_account[class_idx].slabs) == 0)
+            continue;
+        hk_lock(&pool->lock);
+        while (pool->nchains > 0 && now_ms - pool->chain_stamps[0] >= age_ms)
+            give_oldest_chain(pool, class_idx);
+        purged += purge_sparse(pool, now_ms, age_ms);
+        hk_unlock(&pool->lock);
+    }
+    return purged;
+}
+
+uint64_t shared_pool_free_blocks(unsigned class_idx)
+{
+    struct class_pool *pool = &pools[class_idx];
+    hk_lock(&pool->lock);
+    uint64_t blocks = pool->nfree + pool->chained;
+    hk_unlock(&pool->lock);
+    return blocks;
+}
+
+void shared_pool_before_fork(void)
+{
+    for (unsigned class_idx = 0; class_idx < HK_CACHED_CLASSES; class_idx++)
+        hk_lock(&pools[class_idx].lock);
+}
+
+void shared_pool_after_fork(bool raw_child)
+{
+    for (unsigned class_idx = HK_CACHED_CLASSES; class_idx-- > 0;) {
+        struct class_pool *pool = &pools[class_idx];
+        if (!raw_child) {
+            hk_unlock(&pool->lock);
+        } else if (hk_lock_is_held(&pool->lock)) {
+            /* Caught in the middle of a change: what the lock protects can't be believed, and is left alone for good. */
+            atomic_sub_relaxed(&chained_bytes, (uint64_t)pool->chained * hk_class_size[class_idx]);
+            *pool = (struct class_pool){.lock = HK_LOCK_FREE};
+        }
+    }
+}

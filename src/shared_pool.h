@@ -1,0 +1,34 @@
+/* shared_pool.h - per cached class, for all threads: chains of blocks that caches drained, and the slabs of the class.
+ *
+ * A chain is a list of blocks linked as in a thread cache, with its count; it passes whole from a cache to a cache and no
+ * block of it is touched. At most POOL_CHAINS wait; the oldest beyond that, or past its decay, is taken apart into its slabs'
+ * bitmaps, where each block is checked. In a slab's bitmap a block of a chain counts as in use. */
+#ifndef HK_SHARED_POOL_H
+#define HK_SHARED_POOL_H
+
+#include "account.h"
+#include "base.h"
+#include "chain.h"
+
+struct pool_refill {
+    struct hk_chain chain;
+    enum hk_server server;
+};
+
+/* Some blocks of a cached class: `want` at most, or a whole chain of at most `most`. The chain is empty, with errno ENOMEM,
+ * when every tier down to legacy was refused. */
+HK_HIDDEN struct pool_refill shared_pool_refill(unsigned class_idx, uint32_t want, uint32_t most);
+
+/* Take a chain from a cache. `apart`: into the slabs at once (thread exit, trim, idle), else kept for a refill. */
+HK_HIDDEN void shared_pool_drain(unsigned class_idx, struct hk_chain chain, bool apart);
+
+/* Take chains apart that are older than age_ms, purge sparse slabs. Returns bytes purged. */
+HK_HIDDEN size_t shared_pool_decay(uint64_t now_ms, uint64_t age_ms);
+
+/* Free blocks of the class, in slabs and in chains. */
+HK_HIDDEN uint64_t shared_pool_free_blocks(unsigned class_idx);
+
+HK_HIDDEN void shared_pool_before_fork(void);
+HK_HIDDEN void shared_pool_after_fork(bool raw_child);
+
+#endif

@@ -1,0 +1,139 @@
+#include "slab.h"
+
+#include "os.h"
+
+static inline uint8_t *block_at(const struct slab *slab, unsigned idx)
+{
+    return slab->base + (size_t)idx * hk_class_size[slab->class_idx];
+}
+
+/* The index of the block that holds this offset. Exact for offsets that are multiples of 16: the error of the magic,
+ * offset * size < 2^33, stays below the distance to the next quotient, 16 * 2^32 / size. */
+static inline unsigned block_idx(const struct slab *slab, size_t offset)
+{
+    return (unsigned)((offset * hk_class_magic[slab->class_idx]) >> 32);
+}
+
+static uint64_t page_bits(size_t first_byte, size_t end_byte)
+{
+    unsigned first = (unsigned)(first_byte / os_page_size);
+    unsigned last = (unsigned)((end_byte - 1) / os_page_size);
+    return (~UINT64_C(0) >> (63 - (last - first))) << first;
+}
+
+void slab_open(struct slab *slab, unsigned class_idx, bool dirty)
+{
+    size_t bytes = (size_t)slab->units << HK_UNIT_SHIFT;
+    slab->class_idx = (uint16_t)class_idx;
+    slab->blocks = (uint16_t)(bytes / hk_class_size[class_idx]);
+    slab->nfree = slab->blocks;
+    slab->hint = 0;
+    slab->in_use = true;
+    slab->dirty_pages = dirty ? page_bits(0, bytes) : 0;
+    for (unsigned w = 0, left = slab->blocks; left > 0; w++) {
+        unsigned n = left < 64 ? left : 64;
+        slab->bits[w] = ~UINT64_C(0) >> (64 - n);
+        left -= n;
+    }
+}
+
+uint32_t slab_take(struct slab *slab, uint32_t want, struct hk_chain *chain)
+{
+    uint32_t taken = 0;
+    uint8_t *last = NULL, *first = NULL;
+    size_t size = hk_class_size[slab->class_idx];
+    if (want > slab->nfree)
+        want = slab->nfree;
+    while (taken < want) {
+        uint64_t word = slab->bits[slab->hint];
+        if (word == 0) {
+            slab->hint++;
+            continue;
+        }
+        uint8_t *block = block_at(slab, slab->hint * 64u + (unsigned)__builtin_ctzll(word));
+        slab->bits[slab->hint] = word & (word - 1);
+        size_t offset = (size_t)(block - slab->base);
+        slab->dirty_pages |= page_bits(offset, offset + size);
+        if (last != NULL)
+            hk_set_link(last, block);
+        else
+            first = block;
+        last = block;
+        taken++;
+    }
+    if (taken > 0) {
+        hk_set_link(last, chain->head);
+        chain->head = first;
+        chain->count += taken;
+        slab->nfree = (uint16_t)(slab->nfree - taken);
+    }
+    return taken;
+}
+
+bool slab_is_block(const struct slab *slab, const void *ptr)
+{
+    size_t offset = (size_t)((const uint8_t *)ptr - slab->base);
+    if (offset % HK_ALIGNMENT != 0)
+        return false;
+    unsigned idx = block_idx(slab, offset);
+    return idx < slab->blocks && (size_t)idx * hk_class_size[slab->class_idx] == offset;
+}
+
+bool slab_block_is_free(const struct slab *slab, const void *ptr)
+{
+    unsigned idx = block_idx(slab, (size_t)((const uint8_t *)ptr - slab->base));
+    return (atomic_load_relaxed(&slab->bits[idx / 64]) >> (idx % 64)) & 1;
+}
+
+enum slab_give_result slab_give(struct slab *slab, void *block)
+{
+    if (!slab_is_block(slab, block))
+        return SLAB_INTERIOR;
+    unsigned idx = block_idx(slab, (size_t)((uint8_t *)block - slab->base));
+    uint64_t bit = UINT64_C(1) << (idx % 64);
+    if (slab->bits[idx / 64] & bit)
+        return SLAB_DOUBLE;
+    slab->bits[idx / 64] |= bit;
+    slab->nfree++;
+    if (slab->hint > idx / 64)
+        slab->hint = (uint16_t)(idx / 64);
+    return SLAB_GIVEN;
+}
+
+static bool blocks_free(const struct slab *slab, unsigned first, unsigned last)
+{
+    for (unsigned idx = first; idx <= last; idx++) {
+        if (idx % 64 == 0 && idx + 63 <= last && slab->bits[idx / 64] == ~UINT64_C(0)) {
+            idx += 63;
+            continue;
+        }
+        if (!((slab->bits[idx / 64] >> (idx % 64)) & 1))
+            return false;
+    }
+    return true;
+}
+
+size_t slab_purge(struct slab *slab)
+{
+    size_t bytes = (size_t)slab->units << HK_UNIT_SHIFT, purged = 0;
+    size_t size = hk_class_size[slab->class_idx];
+    size_t start = 0, end = 0; /* the run of pages to purge next */
+    for (size_t page = 0; page < bytes; page += os_page_size) {
+        uint64_t bit = page_bits(page, page + os_page_size);
+        unsigned first = (unsigned)(page / size), last = (unsigned)((page + os_page_size - 1) / size);
+        if (last >= slab->blocks)
+            last = slab->blocks - 1u;
+        if (!(slab->dirty_pages & bit) || !blocks_free(slab, first, last))
+            continue;
+        slab->dirty_pages &= ~bit;
+        if (end != page) {
+            if (end > start && os_purge(slab->base + start, end - start))
+                purged += end - start;
+            start = page;
+        }
+        end = page + os_page_size;
+    }
+    if (end > start && os_purge(slab->base + start, end - start))
+        purged += end - start;
+    return purged;
+}

@@ -1,0 +1,336 @@
+#include "superslab.h"
+
+#include <errno.h>
+
+#include "../probes/probe.h"
+#include "config.h"
+#include "meta.h"
+#include "os.h"
+#include "region.h"
+
+#define ALL_UNITS UINT32_MAX
+#define NO_UNIT UINT8_MAX
+#define BUCKETS 6u /* by the longest run of free units: 1, 2-3, 4-7, 8-15, 16-31, 32 */
+#define GIVE_RUN 8u /* empty SuperSlabs in a row that are worth a hole in the mapping */
+
+static struct hk_lock superslab_lock = HK_LOCK_FREE;
+static struct superslab *available[BUCKETS]; /* lock: superslab; those with free units, by bucket */
+
+/* The bits at which a run of `units` ones begins. (H. S. Warren, "Hacker's Delight", 6-2.) */
+static uint32_t run_starts(uint32_t mask, unsigned units)
+{
+    while (units > 1 && mask != 0) {
+        unsigned shift = units / 2;
+        mask &= mask >> shift;
+        units -= shift;
+    }
+    return mask;
+}
+
+static unsigned bucket_of(uint32_t free_units)
+{
+    unsigned bucket = 0;
+    while (bucket + 1 < BUCKETS && run_starts(free_units, 2u << bucket) != 0)
+        bucket++;
+    return bucket;
+}
+
+static uint32_t unit_mask(unsigned first, unsigned units)
+{
+    return (units == 32 ? ALL_UNITS : (1u << units) - 1) << first;
+}
+
+static uint32_t aligned_starts(unsigned align_units)
+{
+    uint32_t mask = 1;
+    for (unsigned step = align_units; step < HK_UNITS_PER_SUPERSLAB; step *= 2)
+        mask |= mask << step;
+    return mask;
+}
+
+static void unlink_available(struct superslab *ss)
+{
+    if (!ss->linked)
+        return;
+    if (ss->prev != NULL)
+        ss->prev->next = ss->next;
+    else
+        available[ss->bucket] = ss->next;
+    if (ss->next != NULL)
+        ss->next->prev = ss->prev;
+    ss->linked = false;
+}
+
+static void relink_available(struct superslab *ss)
+{
+    unsigned bucket = bucket_of(ss->free_units);
+    if (ss->linked && ss->bucket == bucket && ss->free_units != 0)
+        return;
+    unlink_available(ss);
+    if (ss->free_units == 0)
+        return;
+    ss->bucket = bucket;
+    ss->prev = NULL;
+    ss->next = available[bucket];
+    if (ss->next != NULL)
+        ss->next->prev = ss;
+    available[bucket] = ss;
+    ss->linked = true;
+}
+
+static struct superslab *superslab_of(const void *ptr)
+{
+    return region_superslab(((uintptr_t)ptr - region_base) >> HK_SUPERSLAB_SHIFT);
+}
+
+static void count_dirty(uint32_t before, uint32_t after)
+{
+    account_add(&hk_capacity.units_free_dirty,
+                (uint64_t)__builtin_popcount(after) - (uint64_t)__builtin_popcount(before));
+}
+
+/* Dirty units first: their pages are there already. */
+static unsigned choose_run(const struct superslab *ss, unsigned units, uint32_t starts)
+{
+    uint32_t at = run_starts(ss->free_units & ss->dirty_units, units) & starts;
+    if (at == 0)
+        at = run_starts(ss->free_units, units) & starts;
+    return at != 0 ? (unsigned)__builtin_ctz(at) : HK_UNITS_PER_SUPERSLAB;
+}
+
+static struct slab *take_run(struct superslab *ss, unsigned first, unsigned units, bool *zeroed)
+{
+    uint32_t mask = unit_mask(first, units), dirty = ss->dirty_units;
+    *zeroed = (dirty & mask) == 0;
+    ss->free_units &= ~mask;
+    ss->dirty_units &= ~mask;
+    count_dirty(dirty, ss->dirty_units);
+    account_add(&hk_capacity.units_used, units);
+    for (unsigned u = first; u < first + units; u++)
+        ss->first_unit[u] = (uint8_t)first;
+    struct slab *slab = &ss->runs[first];
+    slab->bits = ss->bits[first];
+    slab->units = (uint16_t)units;
+    slab->next = slab->prev = NULL;
+    atomic_store_release(&slab->base, ss->base + ((size_t)first << HK_UNIT_SHIFT));
+    relink_available(ss);
+    return slab;
+}
+
+static struct superslab *map_superslab(enum hk_shared_fail *fail)
+{
+    if (atomic_load_relaxed(&hk_capacity.superslabs) >= hk_config.superslabs) {
+        *fail = SHARED_FAIL_CAP;
+        return NULL;
+    }
+    struct superslab *ss = meta_alloc(sizeof *ss);
+    uint8_t *base = NULL;
+    enum region_result result = ss == NULL ? REGION_REFUSED : region_take(&base);
+    if (result != REGION_OK) {
+        *fail = result == REGION_FULL ? SHARED_FAIL_REGION : SHARED_FAIL_KERNEL;
+        if (ss != NULL)
+            meta_free(ss, sizeof *ss);
+        return NULL;
+    }
+    ss->base = base;
+    ss->free_units = ALL_UNITS;
+    for (unsigned u = 0; u < HK_UNITS_PER_SUPERSLAB; u++)
+        ss->first_unit[u] = NO_UNIT;
+    region_set_superslab(base, ss);
+    uint64_t count = atomic_add_relaxed(&hk_capacity.superslabs, 1) + 1;
+    if (count > atomic_load_relaxed(&hk_capacity.superslabs_peak))
+        atomic_store_relaxed(&hk_capacity.superslabs_peak, count);
+    HK_PROBE_FIRE(superslab_map, base, count);
+    return ss;
+}
+
+struct superslab_run superslab_take(unsigned units, unsigned align_units, unsigned class_idx)
+{
+    struct superslab_run run = {.server = SERVED_EMPTY_SLAB};
+    uint32_t starts = aligned_starts(align_units);
+    int saved = errno;
+    hk_lock(&superslab_lock);
+    unsigned bucket = 31u - (unsigned)__builtin_clz(units);
+    for (; bucket < BUCKETS && run.slab == NULL; bucket++)
+        for (struct superslab *ss = available[bucket]; ss != NULL && run.slab == NULL; ss = ss->next) {
+            unsigned first = choose_run(ss, units, starts);
+            if (first < HK_UNITS_PER_SUPERSLAB)
+                run.slab = take_run(ss, first, units, &run.zeroed);
+        }
+    if (run.slab == NULL) {
+        struct superslab *ss = map_superslab(&run.fail);
+        run.server = SERVED_SUPERSLAB;
+        if (ss != NULL)
+            run.slab = take_run(ss, 0, units, &run.zeroed);
+    }
+    if (run.slab != NULL) {
+        run.slab->class_idx = (uint16_t)class_idx;
+        errno = saved;
+    } else if (run.fail != SHARED_FAIL_KERNEL) {
+        errno = saved;
+    }
+    hk_unlock(&superslab_lock);
+    return run;
+}
+
+void superslab_set_code(const struct slab *slab, unsigned code)
+{
+    uintptr_t unit = ((uintptr_t)slab->base - region_base) >> HK_UNIT_SHIFT;
+    for (unsigned u = 0; u < slab->units; u++)
+        atomic_store_release(&region_map[unit + u], (uint8_t)code);
+}
+
+static void release_units(struct superslab *ss, uint32_t mask, bool dirty)
+{
+    uint32_t before = ss->dirty_units;
+    ss->free_units |= mask;
+    if (dirty)
+        ss->dirty_units |= mask;
+    count_dirty(before, ss->dirty_units);
+    relink_available(ss);
+}
+
+void superslab_give(struct slab *slab)
+{
+    struct superslab *ss = superslab_of(slab->base);
+    superslab_set_code(slab, HK_CODE_NONE);
+    hk_lock(&superslab_lock);
+    unsigned first = (unsigned)(slab - ss->runs), units = slab->units;
+    slab->in_use = false;
+    atomic_store_release(&slab->base, NULL);
+    for (unsigned u = first; u < first + units; u++)
+        ss->first_unit[u] = NO_UNIT;
+    ss->last_free_ms = os_now_ms();
+    atomic_sub_relaxed(&hk_capacity.units_used, units);
+    release_units(ss, unit_mask(first, units), true);
+    hk_unlock(&superslab_lock);
+}
+
+struct slab *superslab_find(const void *ptr)
+{
+    uintptr_t unit = ((uintptr_t)ptr - region_base) >> HK_UNIT_SHIFT;
+    if (unit >= atomic_load_relaxed(&region_units))
+        return NULL;
+    struct superslab *ss = superslab_of(ptr);
+    if (ss == NULL)
+        return NULL;
+    unsigned first = atomic_load_relaxed(&ss->first_unit[unit % HK_UNITS_PER_SUPERSLAB]);
+    if (first == NO_UNIT)
+        return NULL;
+    struct slab *slab = &ss->runs[first];
+    return atomic_load_acquire(&slab->base) != NULL ? slab : NULL;
+}
+
+/* Purge the SuperSlab's dirty units. They are taken meanwhile, so that the lock is not held while the kernel works. */
+static size_t purge_units(struct superslab *ss)
+{
+    uint32_t mask = ss->free_units & ss->dirty_units, dirty = ss->dirty_units;
+    size_t purged = 0;
+    ss->free_units &= ~mask;
+    ss->dirty_units &= ~mask;
+    count_dirty(dirty, ss->dirty_units);
+    relink_available(ss);
+    hk_unlock(&superslab_lock);
+    uint32_t left = mask, failed = 0;
+    while (left != 0) {
+        unsigned first = (unsigned)__builtin_ctz(left);
+        uint32_t above = ~(left >> first);
+        unsigned units = above == 0 ? 32 : (unsigned)__builtin_ctz(above);
+        size_t len = (size_t)units << HK_UNIT_SHIFT;
+        if (os_purge(ss->base + ((size_t)first << HK_UNIT_SHIFT), len))
+            purged += len;
+        else
+            failed |= unit_mask(first, units);
+        left &= ~unit_mask(first, units);
+    }
+    hk_lock(&superslab_lock);
+    release_units(ss, failed, true);
+    release_units(ss, mask & ~failed, false);
+    return purged;
+}
+
+static bool is_empty(uintptr_t idx)
+{
+    const struct superslab *ss = region_superslab(idx);
+    return ss != NULL && ss->free_units == ALL_UNITS && ss->dirty_units == 0;
+}
+
+static void unmap_run(uintptr_t idx, unsigned count)
+{
+    uint8_t *base = region_superslab(idx)->base;
+    if (!region_give(base, count))
+        return;
+    for (unsigned i = 0; i < count; i++) {
+        struct superslab *ss = region_superslab(idx + i);
+        unlink_available(ss);
+        region_set_superslab(ss->base, NULL);
+        uint64_t left = atomic_sub_relaxed(&hk_capacity.superslabs, 1) - 1;
+        HK_PROBE_FIRE(superslab_unmap, ss->base, left);
+        meta_free(ss, sizeof *ss);
+    }
+}
+
+/* Empty SuperSlabs go back in runs, since each hole costs a mapping; and at the region's top, where it costs none. One is
+ * kept for the next burst: it is purged, so that only its addresses are held. */
+static void unmap_empty(void)
+{
+    uintptr_t end = region_top();
+    for (uintptr_t idx = 1; idx < end; idx++) {
+        unsigned count = 0;
+        while (idx + count < end && is_empty(idx + count))
+            count++;
+        if (count >= GIVE_RUN || (count > 0 && idx + count == end))
+            unmap_run(idx, count);
+        idx += count;
+    }
+}
+
+size_t superslab_purge(uint64_t now_ms, uint64_t age_ms, size_t keep)
+{
+    size_t purged = 0;
+    int saved = errno;
+    hk_lock(&superslab_lock);
+    /* From the top: low addresses fill first, so that the high ones empty. */
+    for (uintptr_t idx = region_top(); idx-- > 0 && superslab_dirty_bytes() > keep;) {
+        struct superslab *ss = region_superslab(idx);
+        if (ss != NULL && (ss->free_units & ss->dirty_units) != 0 && now_ms - ss->last_free_ms >= age_ms)
+            purged += purge_units(ss);
+    }
+    unmap_empty();
+    hk_unlock(&superslab_lock);
+    errno = saved;
+    return purged;
+}
+
+bool superslab_shrink_region(void)
+{
+    hk_lock(&superslab_lock);
+    bool shrunk = region_shrink();
+    hk_unlock(&superslab_lock);
+    return shrunk;
+}
+
+void superslab_each(void (*visit)(const struct slab *slab, void *arg), void *arg)
+{
+    hk_lock(&superslab_lock);
+    for (uintptr_t idx = 0; idx < region_top(); idx++) {
+        struct superslab *ss = region_superslab(idx);
+        for (unsigned u = 0; ss != NULL && u < HK_UNITS_PER_SUPERSLAB; u++)
+            if (ss->first_unit[u] == u)
+                visit(&ss->runs[u], arg);
+    }
+    hk_unlock(&superslab_lock);
+}
+
+void superslab_before_fork(void)
+{
+    hk_lock(&superslab_lock);
+}
+
+void superslab_after_fork(bool raw_child)
+{
+    if (raw_child)
+        hk_lock_reset(&superslab_lock);
+    else
+        hk_unlock(&superslab_lock);
+}

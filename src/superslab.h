@@ -1,0 +1,67 @@
+/* superslab.h - SuperSlabs: 2 MiB of the region, 32 units; who has which unit, and which units may be dirty.
+ *
+ *   free_units & used = 0        free_units | used = all        a unit not in dirty_units reads as zeros
+ *
+ * A run is 1..32 adjacent units of one SuperSlab: a slab of a cached class, or one large block. The slab map says a run's
+ * code (HK_CODE_NONE for large), the SuperSlab's `runs[first unit]` describes it. */
+#ifndef HK_SUPERSLAB_H
+#define HK_SUPERSLAB_H
+
+#include "base.h"
+#include "account.h"
+#include "lock.h"
+#include "slab.h"
+
+struct superslab {
+    uint8_t *base;          /* const: */
+    uint32_t free_units;    /* lock: superslab */
+    uint32_t dirty_units;   /* lock: superslab; of the free units, those that may hold old data */
+    uint32_t bucket;        /* lock: superslab; of which list of available SuperSlabs it is a member */
+    bool linked;            /* lock: superslab */
+    struct superslab *next, *prev; /* lock: superslab */
+    uint64_t last_free_ms;  /* lock: superslab */
+    uint8_t first_unit[HK_UNITS_PER_SUPERSLAB]; /* lock: superslab; of the run that a used unit belongs to */
+    struct slab runs[HK_UNITS_PER_SUPERSLAB];   /* by first unit */
+    uint64_t bits[HK_UNITS_PER_SUPERSLAB][HK_SLAB_BITMAP_WORDS];
+};
+
+struct superslab_run {
+    struct slab *slab;      /* descriptor of the run; its `base` and `units` are set, the rest is the taker's to fill */
+    bool zeroed;            /* every byte of it reads 0 */
+    enum hk_server server;  /* SERVED_EMPTY_SLAB or SERVED_SUPERSLAB */
+    enum hk_shared_fail fail; /* why, when slab is NULL; errno is the kernel's for SHARED_FAIL_KERNEL */
+};
+
+/* Take a run of `units` (1..32) whose first unit is a multiple of `align_units` (a power of two) within its SuperSlab.
+ * The slab map is written by the taker (superslab_set_code) before a block is handed out. Takes the superslab lock. */
+HK_HIDDEN struct superslab_run superslab_take(unsigned units, unsigned align_units, unsigned class_idx);
+
+/* Give a run back: its units become free and dirty, its map bytes 0. */
+HK_HIDDEN void superslab_give(struct slab *slab);
+
+/* Write the code of a run's units in the slab map. */
+HK_HIDDEN void superslab_set_code(const struct slab *slab, unsigned code);
+
+/* The run that holds `ptr`, or NULL if ptr lies outside the region, in an unmapped SuperSlab or in a free unit. Any ptr. */
+HK_HIDDEN struct slab *superslab_find(const void *ptr);
+
+/* Purge dirty units that have been free for `age_ms` or longer until at most `keep` bytes of them are left, and give empty
+ * SuperSlabs back. Returns bytes purged. */
+HK_HIDDEN size_t superslab_purge(uint64_t now_ms, uint64_t age_ms, size_t keep);
+
+/* region_shrink() under the superslab lock. */
+HK_HIDDEN bool superslab_shrink_region(void);
+
+/* Bytes of free dirty units. */
+static inline size_t superslab_dirty_bytes(void)
+{
+    return (size_t)atomic_load_relaxed(&hk_capacity.units_free_dirty) << HK_UNIT_SHIFT;
+}
+
+/* Call visit for each run that is in use, under the superslab lock; for statistics. */
+HK_HIDDEN void superslab_each(void (*visit)(const struct slab *slab, void *arg), void *arg);
+
+HK_HIDDEN void superslab_before_fork(void);
+HK_HIDDEN void superslab_after_fork(bool raw_child);
+
+#endif

@@ -1,0 +1,182 @@
+#include "thread.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include "../probes/probe.h"
+#include "heap.h"
+#include "legacy.h"
+#include "lock.h"
+#include "meta.h"
+#include "os.h"
+#include "shared_pool.h"
+#include "superslab.h"
+
+#define ENDED ((struct hk_thread *)1) /* hk_tls.self of a thread whose cache is gone */
+#define EXIT_ROUNDS 3u /* so many times the key's destructor waits for those of other keys; POSIX promises four rounds */
+
+static struct hk_lock threads_lock = HK_LOCK_FREE;
+static struct hk_thread *threads; /* lock: threads */
+static pthread_key_t exit_key;    /* const: after thread_init() */
+static bool have_key;             /* const: after thread_init() */
+
+static volatile uint32_t no_token = 1; /* where the kernel has no MADV_WIPEONFORK */
+volatile uint32_t *thread_fork_token = &no_token;
+
+static void unlink_thread(struct hk_thread *thread)
+{
+    *(thread->prev != NULL ? &thread->prev->next : &threads) = thread->next;
+    if (thread->next != NULL)
+        thread->next->prev = thread->prev;
+}
+
+static struct hk_thread *thread_begin(void)
+{
+    struct hk_thread *thread = meta_alloc(sizeof *thread);
+    if (thread == NULL)
+        return NULL;
+    int saved = errno;
+    thread->tls = &hk_tls;
+    hk_lock(&threads_lock);
+    thread->next = threads;
+    if (threads != NULL)
+        threads->prev = thread;
+    threads = thread;
+    hk_unlock(&threads_lock);
+    hk_tls.self = thread; /* before pthread_setspecific, which may allocate */
+    uint64_t alive = atomic_add_relaxed(&hk_capacity.threads, 1) + 1;
+    HK_PROBE_FIRE(thread_start, thread, alive);
+    if (have_key)
+        pthread_setspecific(exit_key, thread);
+    errno = saved;
+    return thread;
+}
+
+void thread_end(void)
+{
+    struct hk_thread *thread = hk_tls.self;
+    if ((uintptr_t)thread <= 1)
+        return;
+    cache_drain_all(DRAIN_EXIT);
+    /* From here on every call of this thread takes the slow path, and is served without a cache. */
+    for (unsigned code = 0; code < HK_BINS; code++)
+        hk_tls.bins[code] = (struct hk_bin){0};
+    hk_tls.self = ENDED;
+    hk_lock(&threads_lock);
+    unlink_thread(thread);
+    hk_unlock(&threads_lock);
+    uint64_t alive = atomic_sub_relaxed(&hk_capacity.threads, 1) - 1;
+    HK_PROBE_FIRE(thread_exit, thread, alive);
+    meta_free(thread, sizeof *thread);
+}
+
+/* The key's destructor: waits some rounds, so that destructors which free find the cache in place. */
+static void on_thread_exit(void *arg)
+{
+    struct hk_thread *thread = arg;
+    if (++thread->exit_rounds < EXIT_ROUNDS && pthread_setspecific(exit_key, thread) == 0)
+        return;
+    thread_end();
+}
+
+void thread_init(void)
+{
+    volatile uint32_t *token = os_wipe_on_fork_page();
+    if (token != NULL)
+        thread_fork_token = token;
+    have_key = pthread_key_create(&exit_key, on_thread_exit) == 0;
+}
+
+struct hk_thread *thread_enter_slow(void)
+{
+    heap_init();
+    if (*thread_fork_token == 0)
+        heap_after_raw_fork();
+    struct hk_thread *thread = hk_tls.self;
+    if (thread == ENDED)
+        return NULL;
+    return thread != NULL ? thread : thread_begin();
+}
+
+static bool adoptable(const void *block, unsigned class_idx)
+{
+    const struct slab *slab = superslab_find(block);
+    if (slab == NULL)
+        slab = legacy_find(block);
+    return slab != NULL && slab->class_idx == class_idx && slab_is_block(slab, block) && hk_is_marked(block) &&
+           !slab_block_is_free(slab, block);
+}
+
+/* A list of a thread that is not in this process, perhaps caught in the middle of a change: what of it is sound is counted
+ * anew and given to the slabs. A block that was on its way in or out is lost. */
+static void adopt(struct hk_thread *thread, unsigned class_idx)
+{
+    struct hk_chain chain = {NULL, 0};
+    void *block = thread->tls->bins[class_idx + 1].head, *last = NULL;
+    uint64_t most = atomic_load_relaxed(&hk_account[class_idx].slab_blocks);
+    while (block != NULL && chain.count < most && adoptable(block, class_idx)) {
+        if (last == NULL)
+            chain.head = block;
+        chain.count++;
+        last = block;
+        block = hk_link(block);
+    }
+    if (chain.count == 0)
+        return;
+    if (block != NULL)
+        hk_set_link(last, NULL);
+    account_add(&hk_account[class_idx].drains[DRAIN_FORK], 1);
+    account_add(&hk_account[class_idx].drain_blocks[DRAIN_FORK], chain.count);
+    HK_PROBE_FIRE(tls_drain, class_idx, chain.count, (uint64_t)chain.count * hk_class_size[class_idx], DRAIN_FORK,
+                  atomic_load_relaxed(&hk_account[class_idx].drains[DRAIN_FORK]));
+    shared_pool_drain(class_idx, chain, true);
+}
+
+static void adopt_others(void)
+{
+    struct hk_thread *self = hk_tls.self, *next;
+    for (struct hk_thread *thread = threads; thread != NULL; thread = next) {
+        next = thread->next;
+        if (thread == self)
+            continue;
+        for (unsigned class_idx = 0; class_idx < HK_CACHED_CLASSES; class_idx++)
+            adopt(thread, class_idx);
+        unlink_thread(thread);
+        meta_free(thread, sizeof *thread);
+    }
+    atomic_store_relaxed(&hk_capacity.threads, threads != NULL ? 1 : 0);
+}
+
+/* What is live in the child is what no free list holds: counted from the slabs, since other threads' counters are gone. */
+static void count_inherited(void)
+{
+    for (unsigned class_idx = 0; class_idx < HK_CACHED_CLASSES; class_idx++) {
+        struct hk_class_account *account = &hk_account[class_idx];
+        uint64_t free_blocks = shared_pool_free_blocks(class_idx) + cache_length(class_idx);
+        account->inherited = account->slab_blocks - free_blocks;
+        account->inherited_bytes = account->inherited * hk_class_size[class_idx];
+    }
+}
+
+void thread_before_fork(void)
+{
+    hk_lock(&threads_lock);
+}
+
+void thread_after_fork(bool child, bool raw_child)
+{
+    bool sound = !raw_child || !hk_lock_is_held(&threads_lock);
+    if (raw_child)
+        hk_lock_reset(&threads_lock);
+    else
+        hk_unlock(&threads_lock);
+    if (!child)
+        return;
+    cache_settle_all();
+    account_new_generation();
+    if (sound)
+        adopt_others();
+    count_inherited();
+    HK_PROBE_FIRE(process_fork, account_generation(), (int64_t)getppid());
+}

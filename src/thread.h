@@ -1,0 +1,66 @@
+/* thread.h - the threads that have a cache: what of a thread's state need not be in its TLS, and the list of them. */
+#ifndef HK_THREAD_H
+#define HK_THREAD_H
+
+#include "base.h"
+#include "size_class.h"
+#include "thread_cache.h"
+
+/* What the slow paths keep per thread and class. All owner:, but after fork, when the child's one thread owns all. */
+struct cache_class {
+    uint32_t budget, room;  /* as last written to, or read from, the bin */
+    uint32_t length;        /* of the list at that time */
+    uint32_t capacity;      /* blocks: a longer list is drained; sum of capacity * size <= thread's limit */
+    uint32_t ramp;          /* the most room given at once: doubles, so that a class's first frees are all checked */
+    uint32_t clock;         /* the budget to give next: lower when time passes fast between ticks */
+    uint32_t taken;         /* blocks refilled less blocks drained: what a refill is measured by */
+    uint32_t tick_ms;       /* low 32 bits of the clock at the last slow entry */
+    uint32_t report_ms;     /* and at the last report */
+    uint32_t report_misses; /* since then */
+    uint64_t report_allocs;
+    uint64_t hits;          /* allocations since the last miss */
+    bool active;            /* anything since the last sweep */
+};
+
+struct hk_thread {
+    struct hk_tls *tls;             /* const: */
+    struct hk_thread *next, *prev;  /* lock: threads */
+    size_t limit;                   /* owner: bytes that the capacities may add up to */
+    size_t granted;                 /* owner: what they add up to */
+    uint64_t misses;                /* owner: */
+    uint64_t sweep_ms, hurry_ms;    /* owner: */
+    unsigned exit_rounds;           /* owner: */
+    struct cache_class classes[HK_CACHED_CLASSES];
+};
+
+/* The calling thread, made at its first slow path; NULL when it has ended or memory for it is refused: it is then served
+ * without a cache. Also where a child of a raw clone finds out that it is one. */
+HK_HIDDEN struct hk_thread *thread_enter_slow(void);
+extern HK_HIDDEN volatile uint32_t *thread_fork_token;
+
+/* In a child: the token reads 1 again. */
+static inline void thread_fork_token_restore(void)
+{
+    if (*thread_fork_token == 0)
+        *thread_fork_token = 1;
+}
+
+static inline struct hk_thread *thread_enter(void)
+{
+    struct hk_thread *thread = hk_tls.self;
+    if (hk_unlikely((uintptr_t)thread <= 1 || *thread_fork_token == 0))
+        return thread_enter_slow();
+    return thread;
+}
+
+/* Once, from heap_init(). */
+HK_HIDDEN void thread_init(void);
+
+/* The calling thread's cache is drained and it has none from now on (thread exit, exit(3)). */
+HK_HIDDEN void thread_end(void);
+
+HK_HIDDEN void thread_before_fork(void);
+/* raw_child: no before_fork was called, locks may be held by threads that are not here. */
+HK_HIDDEN void thread_after_fork(bool child, bool raw_child);
+
+#endif

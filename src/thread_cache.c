@@ -1,0 +1,346 @@
+#include "thread_cache.h"
+
+#include <errno.h>
+
+#include "../probes/probe.h"
+#include "config.h"
+#include "heap.h"
+#include "misuse.h"
+#include "os.h"
+#include "shared_pool.h"
+#include "thread.h"
+
+#define NEW_LIMIT ((size_t)64 << 10)  /* of a thread's caches, until it has missed repeatedly */
+#define NEW_MISSES 48u
+#define LIMIT_STEP ((size_t)32 << 10) /* by which each further miss raises it */
+#define CLASS_BYTES ((size_t)1 << 20) /* the most of one class */
+#define CLOCK_FIRST 64u
+#define CLOCK_MOST 1024u
+#define CLOCK_LEAST 4u
+#define CLOCK_HURRY 16u
+#define TICK_MS 8u     /* what the clock aims at between two ticks of a class */
+#define REPORT_MS 16u  /* 72 classes at 0.7 us each, every 16 ms: 0.3 % of a thread's time at most */
+
+HK_TLS struct hk_tls hk_tls;
+
+static inline struct hk_bin *bin_of(struct hk_thread *thread, unsigned class_idx)
+{
+    return &thread->tls->bins[class_idx + 1];
+}
+
+static void count_allocs(unsigned class_idx, uint64_t n)
+{
+    account_add(&hk_account[class_idx].allocs, n);
+    account_add(&hk_account[class_idx].alloc_bytes, n * hk_class_size[class_idx]);
+}
+
+static void count_frees(unsigned class_idx, uint64_t n)
+{
+    account_add(&hk_account[class_idx].frees, n);
+    account_add(&hk_account[class_idx].free_bytes, n * hk_class_size[class_idx]);
+}
+
+/* Take over what the counters tell. */
+static struct cache_class *settle(struct hk_thread *thread, unsigned class_idx)
+{
+    struct hk_bin *bin = bin_of(thread, class_idx);
+    struct cache_class *cache = &thread->classes[class_idx];
+    uint32_t allocs = cache->budget - bin->budget, frees = cache->room - bin->room;
+    if ((allocs | frees) == 0)
+        return cache;
+    cache->budget = bin->budget;
+    cache->room = bin->room;
+    cache->length += frees - allocs;
+    cache->hits += allocs;
+    cache->report_allocs += allocs;
+    cache->active = true;
+    count_allocs(class_idx, allocs);
+    count_frees(class_idx, frees);
+    return cache;
+}
+
+/* Write both counters anew: the last act of every slow path. */
+static void arm(struct hk_thread *thread, unsigned class_idx)
+{
+    struct hk_bin *bin = bin_of(thread, class_idx);
+    struct cache_class *cache = &thread->classes[class_idx];
+    uint32_t room = cache->capacity > cache->length ? cache->capacity - cache->length : 0;
+    bin->budget = cache->budget = cache->clock;
+    bin->room = cache->room = room < cache->ramp ? room : cache->ramp;
+}
+
+/* How many blocks a class starts with. */
+static uint32_t first_batch(unsigned class_idx)
+{
+    uint32_t blocks = 4096u / hk_class_size[class_idx];
+    return blocks > 16 ? 16 : blocks < 1 ? 1 : blocks;
+}
+
+/* Raise the capacity to `want` blocks, as far as the limits of the class and the thread allow. */
+static bool grow(struct hk_thread *thread, unsigned class_idx, uint32_t want)
+{
+    struct cache_class *cache = &thread->classes[class_idx];
+    size_t size = hk_class_size[class_idx];
+    if (want > CLASS_BYTES / size)
+        want = (uint32_t)(CLASS_BYTES / size);
+    size_t left = thread->limit > thread->granted ? (thread->limit - thread->granted) / size : 0;
+    if (want <= cache->capacity || left == 0)
+        return false;
+    uint32_t more = want - cache->capacity;
+    if (more > left)
+        more = (uint32_t)left;
+    cache->capacity += more;
+    thread->granted += more * size;
+    return true;
+}
+
+static void count_miss(struct hk_thread *thread)
+{
+    thread->misses++;
+    if (thread->limit == 0)
+        thread->limit = NEW_LIMIT < hk_config.cache ? NEW_LIMIT : hk_config.cache;
+    else if (thread->misses > NEW_MISSES && thread->limit < hk_config.cache)
+        thread->limit += LIMIT_STEP;
+}
+
+/* The list is empty: fetch blocks. A refill is a quarter of what the class has come to hold here, so that a burst of n
+ * allocations takes O(log n) refills and overshoots by a quarter at most. */
+static bool refill(struct hk_thread *thread, unsigned class_idx, size_t size)
+{
+    struct cache_class *cache = &thread->classes[class_idx];
+    struct hk_class_account *account = &hk_account[class_idx];
+    count_miss(thread);
+    uint32_t want = first_batch(class_idx);
+    if (want < cache->taken / 4)
+        want = cache->taken / 4;
+    grow(thread, class_idx, want);
+    uint32_t most = cache->capacity > 1 ? cache->capacity : 1;
+    struct pool_refill got = shared_pool_refill(class_idx, want < most ? want : most, most);
+    uint64_t misses = atomic_add_relaxed(&account->misses, 1) + 1;
+    account_add(&account->hits_per_miss[account_hits_bucket(cache->hits)], 1);
+    if (got.chain.count > 0) {
+        account_add(&account->refills[got.server], 1);
+        account_add(&account->refill_blocks[got.server], got.chain.count);
+    }
+    HK_PROBE_FIRE(fast_miss, class_idx, size, got.chain.count > 0 ? got.server : HK_SERVERS, got.chain.count, cache->hits,
+                  misses);
+    cache->hits = 0;
+    cache->report_misses++;
+    cache->taken += got.chain.count;
+    cache->length = got.chain.count;
+    bin_of(thread, class_idx)->head = got.chain.head;
+    return got.chain.count > 0;
+}
+
+/* Cut the list behind its first `keep` blocks, those freed last, and hand the rest on. */
+static void drain(struct hk_thread *thread, unsigned class_idx, uint32_t keep, enum hk_drain_reason reason)
+{
+    struct cache_class *cache = &thread->classes[class_idx];
+    struct hk_bin *bin = bin_of(thread, class_idx);
+    struct hk_chain rest = {bin->head, cache->length};
+    if (cache->length <= keep)
+        return;
+    if (keep > 0) {
+        void *last = bin->head;
+        for (uint32_t i = 1; i < keep && hk_is_marked(last); i++)
+            last = hk_link(last);
+        if (!hk_is_marked(last))
+            misuse_abort(MISUSE_CORRUPT_LIST, last, hk_class_size[class_idx]);
+        rest = (struct hk_chain){hk_link(last), cache->length - keep};
+        hk_set_link(last, NULL);
+    } else {
+        bin->head = NULL;
+    }
+    cache->length = keep;
+    cache->taken -= cache->taken < rest.count ? cache->taken : rest.count;
+    struct hk_class_account *account = &hk_account[class_idx];
+    uint64_t drains = atomic_add_relaxed(&account->drains[reason], 1) + 1;
+    account_add(&account->drain_blocks[reason], rest.count);
+    HK_PROBE_FIRE(tls_drain, class_idx, rest.count, (uint64_t)rest.count * hk_class_size[class_idx], reason, drains);
+    shared_pool_drain(class_idx, rest, reason != DRAIN_OVERFLOW);
+}
+
+static void report(struct hk_thread *thread, unsigned class_idx, uint32_t now_ms)
+{
+    struct cache_class *cache = &thread->classes[class_idx];
+    struct hk_class_account *account = &hk_account[class_idx];
+    (void)thread;
+    cache->report_ms = now_ms;
+    if (cache->report_allocs > 0) {
+        uint64_t misses = cache->report_misses < cache->report_allocs ? cache->report_misses : cache->report_allocs;
+        account_add(&account->hit_rate[100 - misses * 100 / cache->report_allocs], 1);
+    }
+    cache->report_allocs = cache->report_misses = 0;
+    account_add(&account->reports, 1);
+    HK_PROBE_FIRE(cache_report, class_idx, account, account_generation(), sizeof *account);
+}
+
+/* Blocks of classes that the thread has not used for a while go back; their share of the limit is free for others. */
+static void sweep(struct hk_thread *thread, uint64_t now_ms)
+{
+    thread->sweep_ms = now_ms;
+    for (unsigned class_idx = 0; class_idx < HK_CACHED_CLASSES; class_idx++) {
+        struct cache_class *cache = settle(thread, class_idx);
+        if (cache->capacity == 0 && cache->length == 0)
+            continue;
+        if (!cache->active) {
+            drain(thread, class_idx, 0, DRAIN_IDLE);
+            thread->granted -= (size_t)cache->capacity * hk_class_size[class_idx];
+            cache->capacity = 0;
+            cache->taken = 0;
+        }
+        cache->active = false;
+        cache->taken -= cache->taken / 4;
+        arm(thread, class_idx);
+    }
+}
+
+/* Much memory is on its way back: make the thread's next ticks come soon, so that the decay of it does not wait for
+ * thousands of allocations of a program that has little left to do. */
+static void hurry(struct hk_thread *thread)
+{
+    uint64_t now_ms = os_now_ms();
+    if (thread->hurry_ms == now_ms)
+        return;
+    thread->hurry_ms = now_ms;
+    for (unsigned class_idx = 0; class_idx < HK_CACHED_CLASSES; class_idx++) {
+        struct hk_bin *bin = bin_of(thread, class_idx);
+        struct cache_class *cache = &thread->classes[class_idx];
+        if (bin->budget > CLOCK_HURRY) {
+            cache->budget -= bin->budget - CLOCK_HURRY;
+            bin->budget = CLOCK_HURRY;
+        }
+        if (cache->clock > CLOCK_HURRY)
+            cache->clock = CLOCK_HURRY;
+    }
+}
+
+/* What is due from time to time. */
+static void tick(struct hk_thread *thread, unsigned class_idx)
+{
+    struct cache_class *cache = &thread->classes[class_idx];
+    uint64_t now_ms = os_now_ms();
+    uint32_t elapsed = (uint32_t)now_ms - cache->tick_ms;
+    cache->tick_ms = (uint32_t)now_ms;
+    if (cache->clock == 0)
+        cache->clock = CLOCK_FIRST;
+    else if (elapsed > TICK_MS)
+        cache->clock = cache->clock / 2 > CLOCK_LEAST ? cache->clock / 2 : CLOCK_LEAST;
+    else if (cache->clock < CLOCK_MOST)
+        cache->clock *= 2;
+    if ((uint32_t)now_ms - cache->report_ms >= REPORT_MS)
+        report(thread, class_idx, (uint32_t)now_ms);
+    if (now_ms - thread->sweep_ms >= hk_config.decay_ms)
+        sweep(thread, now_ms);
+    heap_tick(now_ms);
+}
+
+static void *alloc_uncached(unsigned class_idx, size_t size)
+{
+    struct hk_class_account *account = &hk_account[class_idx];
+    struct pool_refill got = shared_pool_refill(class_idx, 1, 1);
+    uint64_t misses = atomic_add_relaxed(&account->misses, 1) + 1;
+    account_add(&account->hits_per_miss[0], 1);
+    HK_PROBE_FIRE(fast_miss, class_idx, size, got.chain.count > 0 ? got.server : HK_SERVERS, got.chain.count, 0, misses);
+    if (got.chain.count == 0)
+        return heap_out_of_memory(size);
+    account_add(&account->refills[got.server], 1);
+    account_add(&account->refill_blocks[got.server], 1);
+    count_allocs(class_idx, 1);
+    hk_clear_mark(got.chain.head);
+    return got.chain.head;
+}
+
+static void free_uncached(unsigned class_idx, void *block)
+{
+    hk_set_link(block, NULL);
+    count_frees(class_idx, 1);
+    shared_pool_drain(class_idx, (struct hk_chain){block, 1}, true);
+}
+
+void *cache_alloc_slow(size_t size)
+{
+    unsigned class_idx = HK_CLASS_OF_CODE(hk_code_of_size[(size + HK_ALIGNMENT - 1) / HK_ALIGNMENT]);
+    struct hk_bin *bin = &hk_tls.bins[class_idx + 1];
+    bin->budget++; /* the attempt that led here is not served yet */
+    struct hk_thread *thread = thread_enter();
+    if (thread == NULL)
+        return alloc_uncached(class_idx, size);
+    struct cache_class *cache = settle(thread, class_idx);
+    bool missed = bin->head == NULL;
+    if (missed && !refill(thread, class_idx, size)) {
+        arm(thread, class_idx);
+        return heap_out_of_memory(size);
+    }
+    void *block = bin->head;
+    bin->head = hk_link(block);
+    hk_clear_mark(block);
+    cache->length--;
+    cache->report_allocs++;
+    cache->active = true;
+    if (!missed) {
+        cache->hits++;
+        account_add(&hk_account[class_idx].ticks, 1);
+    }
+    count_allocs(class_idx, 1);
+    tick(thread, class_idx);
+    arm(thread, class_idx);
+    return block;
+}
+
+void cache_free_slow(unsigned class_idx, void *block)
+{
+    struct hk_bin *bin = &hk_tls.bins[class_idx + 1];
+    if (bin->room == UINT32_MAX)
+        bin->room = 0; /* the attempt that led here found no room */
+    struct hk_thread *thread = thread_enter();
+    if (thread == NULL) {
+        free_uncached(class_idx, block);
+        return;
+    }
+    struct cache_class *cache = settle(thread, class_idx);
+    if (thread->limit == 0)
+        count_miss(thread);
+    if (cache->length >= cache->capacity) {
+        uint32_t want = cache->capacity + cache->capacity / 2 + 1, first = first_batch(class_idx);
+        if (!grow(thread, class_idx, want > first ? want : first)) {
+            drain(thread, class_idx, cache->capacity / 2, DRAIN_OVERFLOW);
+            hurry(thread);
+        }
+    }
+    if (cache->capacity == 0) {
+        free_uncached(class_idx, block);
+    } else {
+        hk_set_link(block, bin->head);
+        bin->head = block;
+        cache->length++;
+        count_frees(class_idx, 1);
+    }
+    cache->active = true;
+    cache->ramp = cache->ramp == 0 ? 1 : cache->ramp < UINT32_MAX / 2 ? cache->ramp * 2 : cache->ramp;
+    tick(thread, class_idx);
+    arm(thread, class_idx);
+}
+
+void cache_settle_all(void)
+{
+    struct hk_thread *thread = thread_enter();
+    for (unsigned class_idx = 0; thread != NULL && class_idx < HK_CACHED_CLASSES; class_idx++)
+        settle(thread, class_idx);
+}
+
+void cache_drain_all(enum hk_drain_reason reason)
+{
+    struct hk_thread *thread = thread_enter();
+    for (unsigned class_idx = 0; thread != NULL && class_idx < HK_CACHED_CLASSES; class_idx++) {
+        settle(thread, class_idx);
+        drain(thread, class_idx, 0, reason);
+        arm(thread, class_idx);
+    }
+}
+
+uint32_t cache_length(unsigned class_idx)
+{
+    struct hk_thread *thread = thread_enter();
+    return thread != NULL ? settle(thread, class_idx)->length : 0;
+}
