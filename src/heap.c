@@ -35,6 +35,7 @@ void heap_init(void)
         account_init();
         hk_secret = os_random64() | (uintptr_t)1 << 63; /* so that a mark is never an address */
         region_init();
+        shared_pool_init();
         ace_init();
         thread_init();
         atomic_store_release(&initialised, true);

@@ -4,6 +4,7 @@
 
 #include "../probes/probe.h"
 #include "ace.h"
+#include "ace_cap.h"
 #include "config.h"
 #include "legacy.h"
 #include "lock.h"
@@ -23,6 +24,7 @@ struct class_pool {
     uint32_t nchains;      /* lock: */
     uint32_t chained;      /* lock: blocks in all chains */
     uint64_t nfree;        /* lock: sum of the slabs' nfree */
+    struct ace_cap cap;    /* lock: mid classes: how many blocks may wait in chains; a hit is a refill by a chain */
     struct hk_chain chains[POOL_CHAINS];  /* lock: oldest first */
     uint64_t chain_stamps[POOL_CHAINS];   /* lock: ms */
     struct {
@@ -32,6 +34,12 @@ struct class_pool {
 
 static struct class_pool pools[HK_CACHED_CLASSES];
 static uint64_t chained_bytes; /* any: over all classes */
+
+/* Of the classes that ACE sets caps for. */
+static bool is_mid(unsigned class_idx)
+{
+    return class_idx >= HK_SMALL_CLASSES;
+}
 
 static void list_remove(struct class_pool *pool, struct slab *slab)
 {
@@ -68,7 +76,7 @@ static HK_COLD void shared_fail(unsigned class_idx, enum hk_shared_fail reason)
     uint64_t fails = atomic_add_relaxed(&hk_account[class_idx].shared_fails[reason], 1) + 1;
     HK_PROBE_FIRE(shared_fail, class_idx, reason, error, fails);
     ace_trace_shared_fail(class_idx, reason, error);
-    if (class_idx >= HK_SMALL_CLASSES)
+    if (is_mid(class_idx))
         ace_fail(class_idx, hk_class_size[class_idx], ACE_EXHAUSTION, error);
 }
 
@@ -190,6 +198,28 @@ static bool refill_from_chains(struct class_pool *pool, unsigned class_idx, uint
     return true;
 }
 
+static bool chains_have_room(const struct class_pool *pool, unsigned class_idx, uint32_t blocks)
+{
+    size_t chained = (size_t)pool->chained + blocks;
+    if (pool->nchains >= POOL_CHAINS)
+        return false;
+    return is_mid(class_idx) ? chained <= pool->cap.cap : chained * hk_class_size[class_idx] <= POOL_CHAINED_BYTES;
+}
+
+/* A mid class's request was served by a chain, or not: ACE learns from it. */
+static void learn(struct class_pool *pool, unsigned class_idx, bool hit)
+{
+    bool window_full = hit ? ace_cap_hit(&pool->cap, pool->chained) : ace_cap_miss(&pool->cap);
+    if (!window_full)
+        return;
+    uint32_t target = (uint32_t)hk_config.ace_hit_rate;
+    struct ace_cap_move move =
+        ace_cap_adapt(&pool->cap, pool->chained, ace_cap_most(hk_class_size[class_idx]), target);
+    atomic_store_relaxed(&hk_account[class_idx].cap_blocks, pool->cap.cap);
+    if (move.from != move.to)
+        HK_PROBE_FIRE(ace_adapt, class_idx, move.from, move.to, move.hit_rate, target);
+}
+
 struct pool_refill shared_pool_refill(unsigned class_idx, uint32_t want, uint32_t most)
 {
     struct class_pool *pool = &pools[class_idx];
@@ -199,8 +229,11 @@ struct pool_refill shared_pool_refill(unsigned class_idx, uint32_t want, uint32_
         if (attempt > 0)
             reclaim_everything();
         hk_lock(&pool->lock);
-        if (!refill_from_chains(pool, class_idx, want, most, &refill))
+        bool hit = refill_from_chains(pool, class_idx, want, most, &refill);
+        if (!hit)
             refill = refill_from_slabs(pool, class_idx, want);
+        if (is_mid(class_idx))
+            learn(pool, class_idx, hit);
         hk_unlock(&pool->lock);
     }
     errno = refill.chain.count != 0 ? saved : ENOMEM;
@@ -247,13 +280,8 @@ static void give_oldest_chain(struct class_pool *pool, unsigned class_idx)
         pool->chain_stamps[i] = pool->chain_stamps[i + 1];
     }
     count_chained(pool, class_idx, 0u - oldest.count);
+    ace_cap_drop(&pool->cap, pool->chained);
     give_chain(pool, class_idx, oldest);
-}
-
-static bool chains_have_room(const struct class_pool *pool, unsigned class_idx, uint32_t blocks)
-{
-    return pool->nchains < POOL_CHAINS &&
-           ((size_t)pool->chained + blocks) * hk_class_size[class_idx] <= POOL_CHAINED_BYTES;
 }
 
 void shared_pool_drain(unsigned class_idx, struct hk_chain chain, bool apart)
@@ -273,6 +301,7 @@ void shared_pool_drain(unsigned class_idx, struct hk_chain chain, bool apart)
         pool->chain_stamps[pool->nchains] = os_now_ms();
         pool->nchains++;
         count_chained(pool, class_idx, chain.count);
+        ace_cap_put(&pool->cap, pool->chained);
     }
     hk_unlock(&pool->lock);
     errno = saved;
@@ -311,6 +340,14 @@ size_t shared_pool_decay(uint64_t now_ms, uint64_t age_ms)
     return purged;
 }
 
+void shared_pool_init(void)
+{
+    for (unsigned class_idx = HK_SMALL_CLASSES; class_idx < HK_CACHED_CLASSES; class_idx++) {
+        ace_cap_init(&pools[class_idx].cap);
+        hk_account[class_idx].cap_blocks = pools[class_idx].cap.cap;
+    }
+}
+
 uint64_t shared_pool_free_blocks(unsigned class_idx)
 {
     struct class_pool *pool = &pools[class_idx];
@@ -336,6 +373,7 @@ void shared_pool_after_fork(bool raw_child)
             /* Caught in the middle of a change: what the lock protects can't be believed, and is left alone for good. */
             atomic_sub_relaxed(&chained_bytes, (uint64_t)pool->chained * hk_class_size[class_idx]);
             *pool = (struct class_pool){.lock = HK_LOCK_FREE};
+            ace_cap_init(&pool->cap);
         }
     }
 }

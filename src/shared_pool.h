@@ -28,6 +28,7 @@ HK_HIDDEN size_t shared_pool_decay(uint64_t now_ms, uint64_t age_ms);
 /* Free blocks of the class, in slabs and in chains. */
 HK_HIDDEN uint64_t shared_pool_free_blocks(unsigned class_idx);
 
+HK_HIDDEN void shared_pool_init(void);
 HK_HIDDEN void shared_pool_before_fork(void);
 HK_HIDDEN void shared_pool_after_fork(bool raw_child);
 

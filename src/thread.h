@@ -27,7 +27,7 @@ struct hk_thread {
     struct hk_thread *next, *prev;  /* lock: threads */
     size_t limit;                   /* owner: bytes that the capacities may add up to */
     size_t granted;                 /* owner: what they add up to */
-    uint64_t misses;                /* owner: */
+    uint64_t needs;                 /* owner: times that it found no block or no room */
     uint64_t sweep_ms, hurry_ms;    /* owner: */
     unsigned exit_rounds;           /* owner: */
     struct cache_class classes[HK_CACHED_CLASSES];

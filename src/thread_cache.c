@@ -10,9 +10,9 @@
 #include "shared_pool.h"
 #include "thread.h"
 
-#define NEW_LIMIT ((size_t)64 << 10)  /* of a thread's caches, until it has missed repeatedly */
-#define NEW_MISSES 48u
-#define LIMIT_STEP ((size_t)32 << 10) /* by which each further miss raises it */
+#define NEW_LIMIT ((size_t)64 << 10)  /* of a thread's caches, until it has been in need repeatedly */
+#define NEW_NEEDS 48u
+#define LIMIT_STEP ((size_t)32 << 10) /* by which each further need raises it */
 #define CLASS_BYTES ((size_t)1 << 20) /* the most of one class */
 #define CLOCK_FIRST 64u
 #define CLOCK_MOST 1024u
@@ -94,12 +94,13 @@ static bool grow(struct hk_thread *thread, unsigned class_idx, uint32_t want)
     return true;
 }
 
-static void count_miss(struct hk_thread *thread)
+/* The thread found no block, or no room for one: it works, and may hold more. */
+static void count_need(struct hk_thread *thread)
 {
-    thread->misses++;
+    thread->needs++;
     if (thread->limit == 0)
         thread->limit = NEW_LIMIT < hk_config.cache ? NEW_LIMIT : hk_config.cache;
-    else if (thread->misses > NEW_MISSES && thread->limit < hk_config.cache)
+    else if (thread->needs > NEW_NEEDS && thread->limit < hk_config.cache)
         thread->limit += LIMIT_STEP;
 }
 
@@ -109,7 +110,7 @@ static bool refill(struct hk_thread *thread, unsigned class_idx, size_t size)
 {
     struct cache_class *cache = &thread->classes[class_idx];
     struct hk_class_account *account = &hk_account[class_idx];
-    count_miss(thread);
+    count_need(thread);
     uint32_t want = first_batch(class_idx);
     if (want < cache->taken / 4)
         want = cache->taken / 4;
@@ -288,6 +289,24 @@ void *cache_alloc_slow(size_t size)
     return block;
 }
 
+/* Room for a quarter of the capacity at least, so that a list which hovers about its capacity does not come here at every
+ * free: the capacity is raised while the class comes often, else the cold half of the list is drained. */
+static void make_room(struct hk_thread *thread, unsigned class_idx)
+{
+    struct cache_class *cache = &thread->classes[class_idx];
+    uint32_t first = first_batch(class_idx), want = cache->capacity + cache->capacity / 2 + 1;
+    bool full = cache->length >= cache->capacity - cache->capacity / 4;
+    bool often = (uint32_t)os_now_ms() - cache->tick_ms <= TICK_MS;
+    if (thread->limit == 0 || (full && often))
+        count_need(thread);
+    if ((full || often) && grow(thread, class_idx, want > first ? want : first))
+        return;
+    if (full) {
+        drain(thread, class_idx, cache->capacity / 2, DRAIN_OVERFLOW);
+        hurry(thread);
+    }
+}
+
 void cache_free_slow(unsigned class_idx, void *block)
 {
     struct hk_bin *bin = &hk_tls.bins[class_idx + 1];
@@ -299,15 +318,7 @@ void cache_free_slow(unsigned class_idx, void *block)
         return;
     }
     struct cache_class *cache = settle(thread, class_idx);
-    if (thread->limit == 0)
-        count_miss(thread);
-    if (cache->length >= cache->capacity) {
-        uint32_t want = cache->capacity + cache->capacity / 2 + 1, first = first_batch(class_idx);
-        if (!grow(thread, class_idx, want > first ? want : first)) {
-            drain(thread, class_idx, cache->capacity / 2, DRAIN_OVERFLOW);
-            hurry(thread);
-        }
-    }
+    make_room(thread, class_idx);
     if (cache->capacity == 0) {
         free_uncached(class_idx, block);
     } else {

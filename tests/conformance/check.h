@@ -127,16 +127,25 @@ static inline unsigned char pattern(size_t i, unsigned tag)
     return (unsigned char)(i * 131 + (i >> 8) * 29 + (i >> 16) * 7 + tag * 53 + 11);
 }
 
+/* Every byte of a small block; of a large one the first 64 KiB, then some on every page, and its end. */
+#define DENSE (64 * KIB)
+#define STRIDE 509
+
 static inline void fill(void *block, size_t size, unsigned tag)
 {
-    for (size_t i = 0; i < size; i++)
-        ((unsigned char *)block)[i] = pattern(i, tag);
+    unsigned char *bytes = block;
+    for (size_t i = 0; i < size; i += i < DENSE ? 1 : STRIDE)
+        bytes[i] = pattern(i, tag);
+    for (size_t i = size < 64 ? 0 : size - 64; i < size; i++)
+        bytes[i] = pattern(i, tag);
 }
 
+/* size: at most that of the fill. */
 static inline bool is_filled(const void *block, size_t size, unsigned tag)
 {
-    for (size_t i = 0; i < size; i++)
-        if (((const unsigned char *)block)[i] != pattern(i, tag))
+    const unsigned char *bytes = block;
+    for (size_t i = 0; i < size; i += i < DENSE ? 1 : STRIDE)
+        if (bytes[i] != pattern(i, tag))
             return false;
     return true;
 }
@@ -157,12 +166,9 @@ struct section {
     void (*run)(void);
 };
 
-/* Run the sections named in argv, or all. */
+/* Run the sections named in argv, or all; after find_functions(). */
 static inline int run_sections(const struct section *sections, unsigned count, char **argv)
 {
-    static char out_buffer[4096];
-    setvbuf(stdout, out_buffer, _IOLBF, sizeof out_buffer);
-    find_functions();
     for (unsigned i = 0; i < count; i++) {
         bool wanted = argv[1] == NULL;
         for (char **arg = argv + 1; *arg != NULL; arg++)

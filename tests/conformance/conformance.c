@@ -248,15 +248,21 @@ static void products_that_overflow(void)
     fn.free(block);
 }
 
+/* What a failed posix_memalign leaves behind; glibc sets errno, which POSIX leaves open. */
+static bool is_untouched(const void *out)
+{
+    return out == &page && (errno == 77 || !own);
+}
+
 static void bad_alignments(void)
 {
     static const size_t bad[] = {0, 3, 5, 12, 24, 40, 48, 4095, 4097, SIZE_MAX, SIZE_MAX - 1, SIZE_MAX / 2};
     static const size_t small[] = {1, 2, 4};
-    void *untouched = &page, *out = untouched;
+    void *out = &page;
     for EACH (i, bad) {
         errno = 77;
         CHECK(fn.posix_memalign(&out, bad[i], 100) == EINVAL, "%zu", bad[i]);
-        CHECK(errno == 77 && out == untouched, "%zu: errno %d", bad[i], errno);
+        CHECK(is_untouched(out), "%zu: errno %d", bad[i], errno);
         if (!own)
             continue;
         errno = 0;
@@ -265,7 +271,7 @@ static void bad_alignments(void)
         CHECK(fn.memalign(bad[i], 100) == NULL && errno == EINVAL, "%zu: errno %d", bad[i], errno);
     }
     for EACH (i, small) {
-        CHECK(fn.posix_memalign(&out, small[i], 100) == EINVAL && out == untouched, "%zu", small[i]);
+        CHECK(fn.posix_memalign(&out, small[i], 100) == EINVAL && out == &page, "%zu", small[i]);
         void *block = fn.memalign(small[i], 100);
         CHECK(block != NULL && is_aligned(block, 16), "%zu", small[i]);
         fn.free(block);
@@ -273,7 +279,7 @@ static void bad_alignments(void)
     for (size_t align = (size_t)1 << 48; align != 0; align *= 2) {
         errno = 77;
         CHECK(fn.posix_memalign(&out, align, 100) == ENOMEM, "%zx", align);
-        CHECK(errno == 77 && out == untouched, "%zx: errno %d", align, errno);
+        CHECK(is_untouched(out), "%zx: errno %d", align, errno);
         if (!own)
             continue;
         errno = 0;
@@ -283,7 +289,7 @@ static void bad_alignments(void)
     for EACH (i, too_big) {
         errno = 77;
         CHECK(fn.posix_memalign(&out, 4096, too_big[i]) == ENOMEM, "%zu", too_big[i]);
-        CHECK(errno == 77 && out == untouched, "%zu: errno %d", too_big[i], errno);
+        CHECK(is_untouched(out), "%zu: errno %d", too_big[i], errno);
     }
 }
 

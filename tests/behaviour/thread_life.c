@@ -1,0 +1,143 @@
+/* thread_life - what threads cost that sleep, that end, and that have only begun.
+ *
+ *   thread_life sleepers THREADS MAX_KIB     RSS of a thread that sleeps after a little work, over that of one without work
+ *   thread_life born THREADS MAX_KIB         RSS that grows while threads are born, work and end
+ *   thread_life fresh MAX_KIB                what a new thread's caches hold before it has missed repeatedly             */
+#include <pthread.h>
+
+#include "account_access.h"
+
+#define AT_ONCE 8u
+
+static pthread_barrier_t at_work, asleep;
+
+/* Blocks of many classes, a few hundred KiB in all, and all of them freed. */
+static void little_work(unsigned seed)
+{
+    void *blocks[400];
+    uint64_t random = (seed + 1) * 0x9e3779b97f4a7c15u;
+    for (unsigned i = 0; i < 400; i++) {
+        size_t size = i % 50 == 0 ? random_between(&random, 2 * KIB, 32 * KIB) : random_between(&random, 16, 1040);
+        memset(blocks[i] = take(size), 1, size);
+    }
+    for (unsigned i = 0; i < 400; i++)
+        free(blocks[i]);
+}
+
+static void *no_work_then_sleep(void *arg)
+{
+    volatile char stack[8192];
+    memset((char *)stack, 1, sizeof(stack));
+    pthread_barrier_wait(&at_work);
+    pthread_barrier_wait(&asleep);
+    return arg;
+}
+
+static void *work_then_sleep(void *arg)
+{
+    little_work((unsigned)(uintptr_t)arg);
+    return no_work_then_sleep(arg);
+}
+
+static void *work_then_end(void *arg)
+{
+    little_work((unsigned)(uintptr_t)arg);
+    return NULL;
+}
+
+/* RSS while `count` threads sleep. */
+static size_t rss_of_sleepers(unsigned count, void *(*body)(void *))
+{
+    pthread_t *started = own_memory(count * sizeof(*started));
+    pthread_attr_t small_stack;
+    pthread_attr_init(&small_stack);
+    pthread_attr_setstacksize(&small_stack, 64 * KIB);
+    pthread_barrier_init(&at_work, NULL, count + 1);
+    pthread_barrier_init(&asleep, NULL, count + 1);
+    for (uintptr_t i = 0; i < count; i++)
+        require(pthread_create(&started[i], &small_stack, body, (void *)i) == 0, "pthread_create, thread %zu", (size_t)i);
+    pthread_barrier_wait(&at_work);
+    size_t rss = rss_bytes();
+    pthread_barrier_wait(&asleep);
+    for (unsigned i = 0; i < count; i++)
+        pthread_join(started[i], NULL);
+    munmap(started, count * sizeof(*started));
+    return rss;
+}
+
+static void sleepers(unsigned count, size_t most)
+{
+    size_t idle = rss_of_sleepers(count, no_work_then_sleep);
+    size_t worked = rss_of_sleepers(count, work_then_sleep);
+    size_t each = worked > idle ? (worked - idle) / count : 0;
+    printf("%u threads: %.1f MiB without work, %.1f MiB with: %zu KiB for each\n", count, mib(idle), mib(worked), each / KIB);
+    require(each <= most, "%zu KiB for each sleeping thread, at most %zu are allowed", each / KIB, most / KIB);
+}
+
+static void born(unsigned count, size_t most)
+{
+    pthread_t started[AT_ONCE];
+    size_t early = 0;
+    for (uintptr_t i = 0; i < count; i += AT_ONCE) {
+        for (uintptr_t t = 0; t < AT_ONCE; t++)
+            require(pthread_create(&started[t], NULL, work_then_end, (void *)(i + t)) == 0, "pthread_create, thread %zu",
+                    (size_t)(i + t));
+        for (unsigned t = 0; t < AT_ONCE; t++)
+            pthread_join(started[t], NULL);
+        if (i <= count / 10 && i + AT_ONCE > count / 10)
+            early = rss_bytes();
+    }
+    size_t late = rss_bytes();
+    printf("%.1f MiB after %u threads, %.1f MiB after %u\n", mib(early), count / 10, mib(late), count);
+    require(late <= early + most, "RSS grew by %.1f MiB", mib(late - early));
+}
+
+static struct account before_exit, after_exit;
+
+/* One block of each class that a cache holds, all freed again: 500 KiB pass through, no class is missed twice. */
+static void *touch_each_class(void *arg)
+{
+    void *blocks[MAX_CLASSES];
+    unsigned classes = account_cached_classes(arg);
+    for (unsigned c = 0; c < classes; c++)
+        blocks[c] = take(((struct account *)arg)->of[c].block_size);
+    for (unsigned c = 0; c < classes; c++)
+        free(blocks[c]);
+    account_read(&before_exit);
+    return NULL;
+}
+
+/* What leaves the caches when the thread ends is what they held. */
+static void fresh(size_t most)
+{
+    static struct account at_start;
+    pthread_t thread;
+    account_open();
+    account_read(&at_start);
+    require(pthread_create(&thread, NULL, touch_each_class, &at_start) == 0 && pthread_join(thread, NULL) == 0, "no thread");
+    account_read(&after_exit);
+    size_t held = 0, missed = 0;
+    for (unsigned c = 0; c < account_cached_classes(&at_start); c++) {
+        held += (after_exit.of[c].drain_blocks - before_exit.of[c].drain_blocks) * at_start.of[c].block_size;
+        missed += after_exit.of[c].misses - at_start.of[c].misses;
+    }
+    printf("the thread missed %zu times and held %zu bytes\n", missed, held);
+    require(missed > 0 && held > 0, "the account knows of %zu misses and %zu bytes drained", missed, held);
+    require(held <= most, "a new thread's caches held %zu bytes, at most %zu are allowed", held, most);
+}
+
+int main(int argc, char **argv)
+{
+    require(argc >= 3, "usage: thread_life sleepers|born THREADS MAX_KIB, thread_life fresh MAX_KIB");
+    unsigned count = (unsigned)strtoul(argv[2], NULL, 10);
+    size_t most = strtoull(argv[argc - 1], NULL, 10) * KIB;
+    if (strcmp(argv[1], "sleepers") == 0)
+        sleepers(count, most);
+    else if (strcmp(argv[1], "born") == 0)
+        born(count, most);
+    else if (strcmp(argv[1], "fresh") == 0)
+        fresh(most);
+    else
+        fail("no such test: %s", argv[1]);
+    return 0;
+}

@@ -1,0 +1,100 @@
+# programs_redis.bats - redis-server on the allocator, under load, with snapshots. Debian's redis links jemalloc itself: the
+# preload takes over malloc and free, and jemalloc's own figures, which redis tells, show that nothing reaches jemalloc.
+load lib/common
+load lib/redis
+
+setup() {
+    require_command redis-server
+    require_command redis-benchmark
+    folder="$BATS_TEST_TMPDIR/data"
+    redis_pid=
+}
+
+teardown() {
+    redis_kill
+}
+
+fill() {
+    awk -v keys=20000 -f "$HAKMEM_SOURCE/tests/programs/redis_data.awk" | redis_command --pipe >/dev/null
+}
+
+digest() {
+    redis_command DEBUG DIGEST
+}
+
+on_the_allocator() {
+    grep -qF "$HAKMEM_LIB" "/proc/$redis_pid/maps"
+}
+
+load_with_snapshots() {
+    local requests=20000 round
+    ! full_tier || requests=400000
+    redis-benchmark -h 127.0.0.1 -p "$redis_port" -q -c 20 -P 16 -r 20000 -d 200 -n "$requests" \
+        -t set,get,incr,lpush,rpush,lpop,rpop,sadd,hset,spop,zadd,zpopmin,lrange,mset >"$BATS_TEST_TMPDIR/benchmark" 2>&1 3>&- &
+    local benchmark=$!
+    for round in 1 2 3; do
+        [ "$(redis_command BGSAVE)" = "Background saving started" ]
+        while [ "$(redis_info persistence rdb_bgsave_in_progress)" != 0 ]; do
+            sleep 0.05
+        done
+        [ "$(redis_info persistence rdb_last_bgsave_status)" = ok ] || fail "BGSAVE $round: $(cat "$folder/log")"
+    done
+    wait "$benchmark"
+    grep -q 'requests per second' "$BATS_TEST_TMPDIR/benchmark"
+    ! grep -qi error "$BATS_TEST_TMPDIR/benchmark"
+}
+
+@test "redis-server ends a load with snapshots with the same data, keeps it over restarts and exits with 0" {
+    redis_start "$BATS_TEST_TMPDIR/plain" redis-server
+    fill
+    local plain_digest
+    plain_digest=$(digest)
+    redis_stop
+    [ "$redis_status" -eq 0 ]
+
+    redis_start "$folder" hk_preload redis-server
+    on_the_allocator
+    fill
+    [ "$(digest)" = "$plain_digest" ]
+    load_with_snapshots
+    [ "$(redis_command UNLINK sorted:1 sorted:2 hash:1)" = 3 ]
+    local loaded_digest
+    loaded_digest=$(digest)
+    [ "$loaded_digest" != "$plain_digest" ]
+    [ "$(redis_command SAVE)" = OK ]
+    redis_stop
+    [ "$redis_status" -eq 0 ]
+
+    redis_start "$folder" hk_preload redis-server
+    on_the_allocator
+    [ "$(digest)" = "$loaded_digest" ]
+    [ "$(redis_command FLUSHALL)" = OK ]
+    [ "$(redis_command DBSIZE)" = 0 ]
+    redis_stop
+    [ "$redis_status" -eq 0 ]
+
+    redis_start "$folder" redis-server
+    [ "$(digest)" = "$loaded_digest" ]
+    redis_stop
+    [ "$redis_status" -eq 0 ]
+}
+
+@test "redis-server takes no block from the jemalloc that it links, whose own figures stay near nothing" {
+    [[ "$(redis-server --version)" == *malloc=jemalloc* ]] || skip_or_fail "this redis-server does not link jemalloc"
+    redis_start "$BATS_TEST_TMPDIR/plain" redis-server
+    fill
+    local used allocated
+    used=$(redis_info memory used_memory)
+    allocated=$(redis_info memory allocator_allocated)
+    [ "$allocated" -gt $((used / 2)) ]
+    redis_stop
+
+    redis_start "$folder" hk_preload redis-server
+    fill
+    [[ "$(redis_info memory mem_allocator)" == jemalloc* ]]
+    [ "$(redis_info memory used_memory)" -gt $((used / 2)) ]
+    allocated=$(redis_info memory allocator_allocated)
+    [ "$allocated" -lt 1048576 ] || fail "jemalloc has allocated $allocated bytes"
+    redis_stop
+    [ "$redis_status" -eq 0 ]
+}
