@@ -326,7 +326,7 @@ static void every_alignment(void)
         for EACH (i, near) {
             size_t size = near[i];
             void *block = NULL;
-            if (size > 4 * MIB)
+            if (size > 4 * MIB || (align > 64 * MIB && i % 4 != 0))
                 continue;
             if (align >= sizeof(void *)) {
                 CHECK(fn.posix_memalign(&block, align, size) == 0, "%zu, %zu", align, size);
@@ -512,7 +512,7 @@ static void blocks_are_apart(void)
         unsigned tag, way;
     } slots[SLOTS];
     const char *full = getenv("HAKMEM_TESTS_FULL");
-    unsigned long rounds = full != NULL && strcmp(full, "1") == 0 ? 3000000 : 150000;
+    unsigned long rounds = full != NULL && strcmp(full, "1") == 0 ? 1000000 : 40000;
     for (unsigned long round = 0; round < rounds; round++) {
         unsigned s = (unsigned)(random_number() % SLOTS);
         if (slots[s].block != NULL) {

@@ -159,7 +159,7 @@ static void the_cap_rises_with_demand_until_the_target_is_met_and_falls_after_it
     bursts(&pool, 100, 100);
     assert_true(100 * pool.hits >= TARGET * pool.requests);
     assert_in_range(pool.cap.cap, 90, 120);
-    bursts(&pool, 1000, 3);
+    bursts(&pool, 2000, 3);
     assert_true(100 * pool.hits >= TARGET * pool.requests);
     assert_true(pool.cap.cap <= 6);
     assert_true(pool.waiting <= pool.cap.cap);

@@ -1,0 +1,96 @@
+/* refused - a program whose every allocation may be refused: each gives memory that can be written, or NULL with ENOMEM.
+ *
+ * Run with calls to the kernel made to fail. Ends with status 0, and a line with how many allocations were refused. */
+#include "check.h"
+
+#define BLOCKS 300u
+
+static void *blocks[BLOCKS];
+static size_t sizes[BLOCKS];
+static unsigned refused;
+
+static void *got(void *ptr, const char *what, size_t size)
+{
+    ptr = opaque(ptr);
+    if (ptr == NULL) {
+        require(errno == ENOMEM, "%s of %zu bytes is NULL with errno %d", what, size, errno);
+        refused++;
+    }
+    return ptr;
+}
+
+static void check_zero(const unsigned char *ptr, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        require(ptr[i] == 0, "calloc of %zu bytes: byte %zu is %u", size, i, ptr[i]);
+}
+
+static void end_block(unsigned i)
+{
+    if (blocks[i] != NULL)
+        check_marked(blocks[i], "refused");
+    free(blocks[i]);
+    blocks[i] = NULL;
+}
+
+static void replace(unsigned i, uint64_t *random)
+{
+    static const size_t most[] = {100, 1000, 30 * KIB, 300 * KIB, 5 * MIB};
+    size_t size = random_between(random, 16, most[random_next(random) >> 20 & 3]);
+    void *ptr;
+    if (i % 40 == 0)
+        size = random_between(random, MIB, most[4]);
+    end_block(i);
+    errno = 0;
+    switch (i % 4) {
+    case 0:
+        ptr = got(calloc(1, size), "calloc", size);
+        if (ptr != NULL)
+            check_zero(ptr, size);
+        break;
+    case 1:
+        ptr = got(aligned_alloc(4096, size), "aligned_alloc", size);
+        require((uintptr_t)ptr % 4096 == 0, "%p is not aligned", ptr);
+        break;
+    default:
+        ptr = got(malloc(size), "malloc", size);
+    }
+    if (ptr != NULL)
+        mark(ptr, size, i);
+    blocks[i] = ptr;
+    sizes[i] = size;
+}
+
+/* Resizes in steps; what was refused is still as it was. */
+static void resize(unsigned i, size_t size)
+{
+    if (blocks[i] == NULL)
+        return;
+    errno = 0;
+    void *ptr = got(realloc(blocks[i], size), "realloc", size);
+    if (ptr == NULL) {
+        check_marked(blocks[i], "refused realloc");
+        return;
+    }
+    blocks[i] = ptr;
+    mark(ptr, sizes[i] = size, i);
+}
+
+int main(void)
+{
+    uint64_t random = 31337;
+    char answer[64];
+    for (unsigned round = 0; round < 4; round++) {
+        for (unsigned i = 0; i < BLOCKS; i++)
+            replace(i, &random);
+        for (unsigned i = 0; i < BLOCKS; i += 7)
+            resize(i, sizes[i] * 3 + 16);
+        for (unsigned i = 3; i < BLOCKS; i += 7)
+            resize(i, sizes[i] / 3 + 16);
+        sleep_us(120000); /* so that what was freed grows old */
+    }
+    for (unsigned i = 0; i < BLOCKS; i++)
+        end_block(i);
+    int length = snprintf(answer, sizeof(answer), "%u allocations were refused\n", refused);
+    return write(STDOUT_FILENO, answer, (size_t)length) == length ? 0 : 1;
+}
