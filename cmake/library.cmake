@@ -42,11 +42,13 @@ if(HAKMEM_SANITIZE)
 endif()
 
 # All objects as one. A static link then takes all of the allocator or nothing: with single members a program that calls
-# only malloc and free would get realloc from libc.
+# only malloc and free would get realloc from libc. Without the C++ operators: those of the runtime that the program
+# is linked with call malloc, find the handlers and throw even when all is static, and step back for a program's own.
 set(hakmem_whole ${PROJECT_BINARY_DIR}/objects/whole.o)
 file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/objects)
 add_custom_command(OUTPUT ${hakmem_whole}
-  COMMAND ${CMAKE_C_COMPILER} -r -nostdlib -o ${hakmem_whole} $<TARGET_OBJECTS:hakmem_objects>
+  COMMAND ${CMAKE_C_COMPILER} -r -nostdlib -o ${hakmem_whole}
+          "$<FILTER:$<TARGET_OBJECTS:hakmem_objects>,EXCLUDE,export_cxx>"
   DEPENDS hakmem_objects $<TARGET_OBJECTS:hakmem_objects>
   COMMAND_EXPAND_LISTS VERBATIM COMMENT "Joining the objects")
 
@@ -97,6 +99,7 @@ target_link_options(hakmem PRIVATE
   -Wl,--version-script=${PROJECT_SOURCE_DIR}/src/hakmem.map
   -Wl,--no-undefined
   -Wl,-Bsymbolic-functions # its own calls stay inside, whatever a program interposes: allocators are never mixed
+  -Wl,--dynamic-list=${PROJECT_SOURCE_DIR}/src/replaceable.list # but operators that a program replaces must be seen
   -Wl,-z,now               # no lazy binding: the resolver could be entered from within an allocation
   -Wl,-z,relro
   -Wl,-z,nodelete          # blocks and thread exits outlive every dlclose

@@ -36,18 +36,6 @@ size_t ace_decay(uint64_t now_ms, uint64_t age_ms)
     return ace_large_decay(now_ms, age_ms) + ace_huge_decay(now_ms, age_ms);
 }
 
-size_t ace_trim(size_t keep)
-{
-    size_t large = ace_large_cached_bytes(), huge = ace_huge_cached_bytes();
-    if (large + huge <= keep)
-        return 0;
-    /* Each keeps at most its share, half, and what the other leaves of its own. */
-    size_t keep_huge = large < keep / 2 ? keep - large : keep / 2;
-    size_t given = ace_huge_trim(keep_huge);
-    huge = ace_huge_cached_bytes();
-    return given + ace_large_trim(huge < keep ? keep - huge : 0);
-}
-
 size_t ace_cached_bytes(void)
 {
     return ace_large_cached_bytes() + ace_huge_cached_bytes();

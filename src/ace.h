@@ -38,9 +38,6 @@ HK_HIDDEN void *ace_resize_huge(void *owner, void *ptr, size_t size, size_t alig
 /* Give back what has waited for age_ms or longer. Returns bytes that left the caches. */
 HK_HIDDEN size_t ace_decay(uint64_t now_ms, uint64_t age_ms);
 
-/* Give the coldest back until at most `keep` bytes wait. Returns bytes that left the caches. */
-HK_HIDDEN size_t ace_trim(size_t keep);
-
 /* Bytes that wait in the caches. */
 HK_HIDDEN size_t ace_cached_bytes(void);
 

@@ -392,6 +392,8 @@ void *ace_resize_huge(void *owner, void *ptr, size_t size, size_t align, bool in
     if (align < HK_UNIT_SIZE)
         align = HK_UNIT_SIZE;
     void *result = ptr;
+    if (!in_place && size <= HK_LARGE_MAX && size < h->size / 2)
+        return NULL; /* a small block serves it; heap_free_sized() counts on it */
     if (block_bytes < h->size) {
         result = shrink(h, size, block_bytes, in_place);
     } else if (map_len > h->mapped) {

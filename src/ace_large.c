@@ -151,7 +151,7 @@ static void purge_rest(const struct slab *run, size_t size)
 {
     size_t rest = ((size_t)run->units << HK_UNIT_SHIFT) - size;
     int saved = errno;
-    if (rest >= size / 8 && rest != 0)
+    if (rest >= size / 4)
         os_purge(run->base + size, rest);
     errno = saved;
 }
@@ -196,7 +196,7 @@ static HK_NOINLINE void *alloc_miss(unsigned class_idx, size_t size, size_t alig
         ace_report_fire(class_idx);
     if (zero && !got.zeroed)
         memset(base, 0, block_bytes);
-    reclaim_decay(now);
+    reclaim_decay(now); /* which checks the bound as well */
     return base;
 }
 
@@ -229,6 +229,14 @@ void *ace_large_alloc(unsigned class_idx, size_t size, size_t align, bool zero, 
 
 /* ---- free ---- */
 
+/* A run that waits serves its class alone; a free unit serves all, and merges with its neighbours. So all pools hold an
+ * eighth of what may be free, but for a class's only run. */
+static inline bool is_too_much(const struct large_pool *pool)
+{
+    uint64_t waiting = atomic_load_relaxed(&ace_large_posted), bound = reclaim_bound();
+    return waiting > bound / 8 && (pool->count > 1 || waiting > bound / 4);
+}
+
 bool ace_free_large(struct slab *run, void *ptr)
 {
     unsigned class_idx = atomic_load_relaxed(&run->class_idx);
@@ -246,8 +254,10 @@ bool ace_free_large(struct slab *run, void *ptr)
     ace_count_free(&hk_account[class_idx], run->size);
     push(class_idx, pool, run);
     struct slab *excess = NULL;
-    if (hk_unlikely(pool->count > pool->cap.cap))
-        excess = cut(class_idx, pool, pool->count - pool->cap.cap);
+    if (hk_unlikely(pool->count > pool->cap.cap || is_too_much(pool))) {
+        excess = cut(class_idx, pool, pool->count > pool->cap.cap ? pool->count - pool->cap.cap : 1);
+        post(class_idx, pool);
+    }
     ace_cap_put(&pool->cap, pool->count);
     hk_unlock(&pool->lock);
     if (hk_unlikely(excess != NULL))

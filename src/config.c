@@ -46,7 +46,8 @@ static char **environment(void)
     if (environ != NULL)
         return environ;
     uintptr_t *argc = &__libc_stack_end == NULL ? NULL : __libc_stack_end;
-    uintptr_t *end = (uintptr_t *)getauxval(AT_RANDOM); /* lies above the arrays: what isn't as expected is left alone */
+    uintptr_t *end =
+        (uintptr_t *)getauxval(AT_RANDOM); /* lies above the arrays: what isn't as expected is left alone */
     if (argc == NULL || end <= argc + 2 || *argc > (uintptr_t)(end - argc) - 3)
         return NULL;
     char **argv = (char **)(argc + 1);
@@ -116,7 +117,8 @@ static bool next_item(char **cursor, struct item *item)
         const char *colon = memchr(whole.ptr, ':', whole.len);
         size_t key_len = colon == NULL ? whole.len : (size_t)(colon - whole.ptr);
         item->key = trimmed(whole.ptr, key_len);
-        item->value = colon == NULL ? (struct slice){whole.ptr + whole.len, 0} : trimmed(colon + 1, whole.len - key_len - 1);
+        item->value = colon == NULL ? (struct slice){whole.ptr + whole.len, 0}
+                                    : trimmed(colon + 1, whole.len - key_len - 1);
         return true;
     }
     return false;
@@ -262,9 +264,12 @@ static void report_bad_value(const struct option *option, const char *value)
 {
     char accepted[128], in_force[VALUE_TEXT_MAX];
     format_accepted(accepted, sizeof accepted, option);
+    const char *which = "";
+    if (*option->value == option->initial) /* else an earlier item of the same key gave it */
+        which = option->initial == UINT64_MAX ? "the " : "the default ";
     format_value(in_force, option, *option->value);
-    os_message("hakmem: HAKMEM_CONF: bad value \"%s\" for %s, which takes %s; %s%s is used\n", value, option->name, accepted,
-               *option->value != option->initial ? "" : *option->value == UINT64_MAX ? "the " : "the default ", in_force);
+    os_message("hakmem: HAKMEM_CONF: bad value \"%s\" for %s, which takes %s; %s%s is used\n", value, option->name,
+               accepted, which, in_force);
 }
 
 /* Whether something is wrong with the item; if `tell`, one line says what. */

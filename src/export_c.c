@@ -131,15 +131,12 @@ HK_EXPORT size_t malloc_usable_size(void *ptr)
 /* C23: for what malloc, calloc and realloc gave; the next is for aligned_alloc. */
 HK_EXPORT void free_sized(void *ptr, size_t size)
 {
-    if (ptr != NULL)
-        heap_free_sized(ptr, size, HK_ALIGNMENT);
+    heap_free_sized(ptr, size, HK_ALIGNMENT);
 }
 
 HK_EXPORT void free_aligned_sized(void *ptr, size_t align, size_t size)
 {
-    if (ptr == NULL)
-        return;
-    if (hk_unlikely(!hk_is_power_of_two(align)))
+    if (ptr != NULL && hk_unlikely(!hk_is_power_of_two(align)))
         misuse_abort(MISUSE_WRONG_SIZE, ptr, heap_usable_size(ptr));
     heap_free_sized(ptr, size, align);
 }

@@ -28,6 +28,12 @@ std::new_handler runtime_get_new_handler(void) __asm__("_ZSt15get_new_handlerv")
 void runtime_throw_bad_alloc(void) __asm__("_ZSt17__throw_bad_allocv") __attribute__((weak));
 }
 
+/* <new> declares these, with their visibility, only to compilers that use them by themselves. */
+HK_EXPORT void operator delete(void *ptr, size_t size) noexcept;
+HK_EXPORT void operator delete[](void *ptr, size_t size) noexcept;
+HK_EXPORT void operator delete(void *ptr, size_t size, std::align_val_t align) noexcept;
+HK_EXPORT void operator delete[](void *ptr, size_t size, std::align_val_t align) noexcept;
+
 /* ---- the runtime, wherever it is ---- */
 
 namespace {
@@ -128,26 +134,26 @@ HK_HIDDEN void own_aligned_delete(void *, std::align_val_t) __attribute__((alias
 HK_HIDDEN void own_aligned_delete_array(void *, std::align_val_t) __attribute__((alias("_ZdaPvSt11align_val_t")));
 }
 
-/* The compiler must not conclude that two names of one function are one address: another object may define the first. */
-template <typename function> bool same(function *seen, function *own)
-{
-    __asm__("" : "+r"(seen));
-    return seen == own;
-}
+/* And as everybody sees them: the program's, if it has its own. Volatile, because a compiler that is told that nothing is
+ * interposed would call ours. */
+void *(*const volatile seen_new)(size_t) = &::operator new;
+void *(*const volatile seen_new_array)(size_t) = &::operator new[];
+void *(*const volatile seen_aligned_new)(size_t, std::align_val_t) = &::operator new;
+void *(*const volatile seen_aligned_new_array)(size_t, std::align_val_t) = &::operator new[];
+void (*const volatile seen_delete)(void *) = &::operator delete;
+void (*const volatile seen_delete_array)(void *) = &::operator delete[];
+void (*const volatile seen_aligned_delete)(void *, std::align_val_t) = &::operator delete;
+void (*const volatile seen_aligned_delete_array)(void *, std::align_val_t) = &::operator delete[];
 
 enum : uint8_t { UNKNOWN, OURS, REPLACED };
 uint8_t operators; /* any: settled by the first call; what a symbol is bound to doesn't change */
 
 HK_COLD bool learn_operators()
 {
-    bool ours = same<void *(size_t)>(&::operator new, own_new) &&
-                same<void *(size_t)>(&::operator new[], own_new_array) &&
-                same<void *(size_t, std::align_val_t)>(&::operator new, own_aligned_new) &&
-                same<void *(size_t, std::align_val_t)>(&::operator new[], own_aligned_new_array) &&
-                same<void(void *)>(&::operator delete, own_delete) &&
-                same<void(void *)>(&::operator delete[], own_delete_array) &&
-                same<void(void *, std::align_val_t)>(&::operator delete, own_aligned_delete) &&
-                same<void(void *, std::align_val_t)>(&::operator delete[], own_aligned_delete_array);
+    bool ours = seen_new == own_new && seen_new_array == own_new_array && seen_aligned_new == own_aligned_new &&
+                seen_aligned_new_array == own_aligned_new_array && seen_delete == own_delete &&
+                seen_delete_array == own_delete_array && seen_aligned_delete == own_aligned_delete &&
+                seen_aligned_delete_array == own_aligned_delete_array;
     atomic_store_relaxed(&operators, ours ? OURS : REPLACED);
     return ours;
 }
@@ -177,7 +183,7 @@ void *operator new(size_t size, std::align_val_t align)
 void *operator new[](size_t size)
 {
     if (hk_unlikely(!all_ours()))
-        return ::operator new(size);
+        return seen_new(size);
     void *ptr = heap_malloc(size);
     return hk_likely(ptr != nullptr) ? ptr : new_slow(size, HK_ALIGNMENT, __builtin_return_address(0));
 }
@@ -185,7 +191,7 @@ void *operator new[](size_t size)
 void *operator new[](size_t size, std::align_val_t align)
 {
     if (hk_unlikely(!all_ours()))
-        return ::operator new(size, align);
+        return seen_aligned_new(size, align);
     void *ptr = allocate(size, static_cast<size_t>(align));
     return hk_likely(ptr != nullptr) ? ptr : new_slow(size, static_cast<size_t>(align), __builtin_return_address(0));
 }
@@ -194,8 +200,8 @@ void *operator new[](size_t size, std::align_val_t align)
 
 namespace {
 
-HK_COLD void *nothrow_slow(size_t size, nothrow_new **cache, const char *name, nothrow_new *ours, const std::nothrow_t &tag,
-                           const void *caller)
+HK_COLD void *nothrow_slow(size_t size, nothrow_new **cache, const char *name, nothrow_new *ours,
+                           const std::nothrow_t &tag, const void *caller)
 {
     bool replaced = !all_ours();
     if (!replaced && new_handler_in_force(caller) == nullptr)
@@ -203,7 +209,7 @@ HK_COLD void *nothrow_slow(size_t size, nothrow_new **cache, const char *name, n
     nothrow_new *next = runtime_nothrow_new(cache, name, ours, caller);
     if (next != nullptr)
         return next(size, tag);
-    return replaced ? ::operator new(size) : nullptr;
+    return replaced ? seen_new(size) : nullptr;
 }
 
 HK_COLD void *nothrow_slow(size_t size, std::align_val_t align, nothrow_aligned_new **cache, const char *name,
@@ -215,7 +221,7 @@ HK_COLD void *nothrow_slow(size_t size, std::align_val_t align, nothrow_aligned_
     nothrow_aligned_new *next = runtime_nothrow_new(cache, name, ours, caller);
     if (next != nullptr)
         return next(size, align, tag);
-    return replaced ? ::operator new(size, align) : nullptr;
+    return replaced ? seen_aligned_new(size, align) : nullptr;
 }
 
 } // namespace
@@ -233,7 +239,8 @@ void *operator new[](size_t size, const std::nothrow_t &tag) noexcept
     void *ptr = hk_likely(all_ours()) ? heap_malloc(size) : nullptr;
     if (hk_likely(ptr != nullptr))
         return ptr;
-    return nothrow_slow(size, &next_new_array, "_ZnamRKSt9nothrow_t", &::operator new[], tag, __builtin_return_address(0));
+    return nothrow_slow(size, &next_new_array, "_ZnamRKSt9nothrow_t", &::operator new[], tag,
+                        __builtin_return_address(0));
 }
 
 void *operator new(size_t size, std::align_val_t align, const std::nothrow_t &tag) noexcept
@@ -250,8 +257,8 @@ void *operator new[](size_t size, std::align_val_t align, const std::nothrow_t &
     void *ptr = hk_likely(all_ours()) ? allocate(size, static_cast<size_t>(align)) : nullptr;
     if (hk_likely(ptr != nullptr))
         return ptr;
-    return nothrow_slow(size, align, &next_aligned_new_array, "_ZnamSt11align_val_tRKSt9nothrow_t", &::operator new[], tag,
-                        __builtin_return_address(0));
+    return nothrow_slow(size, align, &next_aligned_new_array, "_ZnamSt11align_val_tRKSt9nothrow_t", &::operator new[],
+                        tag, __builtin_return_address(0));
 }
 
 /* ---- delete ---- */
@@ -268,61 +275,52 @@ void operator delete(void *ptr, std::align_val_t) noexcept
 
 void operator delete[](void *ptr) noexcept
 {
-    all_ours() ? heap_free(ptr) : ::operator delete(ptr);
+    all_ours() ? heap_free(ptr) : seen_delete(ptr);
 }
 
 void operator delete[](void *ptr, std::align_val_t align) noexcept
 {
-    all_ours() ? heap_free(ptr) : ::operator delete(ptr, align);
+    all_ours() ? heap_free(ptr) : seen_aligned_delete(ptr, align);
 }
 
 void operator delete(void *ptr, const std::nothrow_t &) noexcept
 {
-    all_ours() ? heap_free(ptr) : ::operator delete(ptr);
+    all_ours() ? heap_free(ptr) : seen_delete(ptr);
 }
 
 void operator delete[](void *ptr, const std::nothrow_t &) noexcept
 {
-    all_ours() ? heap_free(ptr) : ::operator delete[](ptr);
+    all_ours() ? heap_free(ptr) : seen_delete_array(ptr);
 }
 
 void operator delete(void *ptr, std::align_val_t align, const std::nothrow_t &) noexcept
 {
-    all_ours() ? heap_free(ptr) : ::operator delete(ptr, align);
+    all_ours() ? heap_free(ptr) : seen_aligned_delete(ptr, align);
 }
 
 void operator delete[](void *ptr, std::align_val_t align, const std::nothrow_t &) noexcept
 {
-    all_ours() ? heap_free(ptr) : ::operator delete[](ptr, align);
+    all_ours() ? heap_free(ptr) : seen_aligned_delete_array(ptr, align);
 }
 
 /* Sized: the size is checked, which may be all that finds the deletion of an object through a wrong type. */
-namespace {
-
-inline void free_sized_or_null(void *ptr, size_t size, size_t align)
-{
-    if (hk_likely(ptr != nullptr))
-        heap_free_sized(ptr, size, align);
-}
-
-} // namespace
 
 void operator delete(void *ptr, size_t size) noexcept
 {
-    all_ours() ? free_sized_or_null(ptr, size, HK_ALIGNMENT) : ::operator delete(ptr);
+    all_ours() ? heap_free_sized(ptr, size, HK_ALIGNMENT) : seen_delete(ptr);
 }
 
 void operator delete[](void *ptr, size_t size) noexcept
 {
-    all_ours() ? free_sized_or_null(ptr, size, HK_ALIGNMENT) : ::operator delete[](ptr);
+    all_ours() ? heap_free_sized(ptr, size, HK_ALIGNMENT) : seen_delete_array(ptr);
 }
 
 void operator delete(void *ptr, size_t size, std::align_val_t align) noexcept
 {
-    all_ours() ? free_sized_or_null(ptr, size, static_cast<size_t>(align)) : ::operator delete(ptr, align);
+    all_ours() ? heap_free_sized(ptr, size, static_cast<size_t>(align)) : seen_aligned_delete(ptr, align);
 }
 
 void operator delete[](void *ptr, size_t size, std::align_val_t align) noexcept
 {
-    all_ours() ? free_sized_or_null(ptr, size, static_cast<size_t>(align)) : ::operator delete[](ptr, align);
+    all_ours() ? heap_free_sized(ptr, size, static_cast<size_t>(align)) : seen_aligned_delete_array(ptr, align);
 }

@@ -91,11 +91,11 @@ HK_EXPORT void dallocx(void *ptr, int flags)
 
 HK_EXPORT void sdallocx(void *ptr, size_t size, int flags)
 {
-    if (ptr != NULL)
-        heap_free_sized(ptr, size, align_of(flags));
+    heap_free_sized(ptr, size, align_of(flags));
 }
 
 HK_EXPORT size_t nallocx(size_t size, int flags)
 {
-    return heap_good_size(size, align_of(flags));
+    size_t good = heap_good_size(size, align_of(flags));
+    return good <= PTRDIFF_MAX ? good : 0;
 }

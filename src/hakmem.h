@@ -27,30 +27,30 @@ extern "C" {
 struct hk_stats {
     uint32_t version; /* HK_STATS_VERSION */
     uint32_t length;
-    uint64_t generation;        /* of the process: another one in a child of fork */
-    uint64_t allocs;            /* since the generation began, as the next two */
+    uint64_t generation; /* of the process: another one in a child of fork */
+    uint64_t allocs;     /* since the generation began, as the next two */
     uint64_t frees;
-    uint64_t misses;            /* allocations that a cache could not serve */
+    uint64_t misses; /* allocations that a cache could not serve */
     uint64_t live_blocks;
     uint64_t live_bytes;
-    uint64_t huge_blocks;       /* of the live ones, those that are a mapping of their own */
+    uint64_t huge_blocks; /* of the live ones, those that are a mapping of their own */
     uint64_t huge_bytes;
-    uint64_t free_blocks;       /* in caches, pools and slabs */
-    uint64_t free_bytes;        /* those, and memory in no slab */
-    uint64_t pool_blocks;       /* of the free blocks, those that wait in a pool for the next request */
+    uint64_t free_blocks; /* in caches, pools and slabs */
+    uint64_t free_bytes;  /* those, and memory in no slab */
+    uint64_t pool_blocks; /* of the free blocks, those that wait in a pool for the next request */
     uint64_t pool_bytes;
-    uint64_t trimmable_bytes;   /* what hk_trim() is certain to find */
-    uint64_t mapped_bytes;      /* readable and writable, resident or not */
+    uint64_t trimmable_bytes; /* what hk_trim() is certain to find */
+    uint64_t mapped_bytes;    /* readable and writable, resident or not */
     uint64_t mapped_peak_bytes;
-    uint64_t reserved_bytes;    /* address space without memory */
-    uint64_t meta_bytes;        /* hakmem's own tables */
-    uint64_t purged_bytes;      /* given back to the system so far */
-    uint64_t superslabs;        /* of 2 MiB */
-    uint64_t legacy_chunks;     /* what serves when no SuperSlab can be had */
-    uint64_t threads;           /* that have a cache */
-    uint64_t fallbacks;         /* requests for memory that the shared pool passed on to legacy */
-    uint64_t ace_fails[3];      /* Threshold, Exhaustion, MapFail */
-    uint64_t alloc_fails;       /* NULL with ENOMEM was returned */
+    uint64_t reserved_bytes; /* address space without memory */
+    uint64_t meta_bytes;     /* hakmem's own tables */
+    uint64_t purged_bytes;   /* given back to the system so far */
+    uint64_t superslabs;     /* of 2 MiB */
+    uint64_t legacy_chunks;  /* what serves when no SuperSlab can be had */
+    uint64_t threads;        /* that have a cache */
+    uint64_t fallbacks;      /* requests for memory that the shared pool passed on to legacy */
+    uint64_t ace_fails[3];   /* Threshold, Exhaustion, MapFail */
+    uint64_t alloc_fails;    /* NULL with ENOMEM was returned */
 };
 
 /* One size class. Counts as in struct hk_stats. */
@@ -58,7 +58,7 @@ struct hk_class_stats {
     uint32_t version; /* HK_STATS_VERSION */
     uint32_t length;
     uint32_t class_idx;
-    uint32_t block_size;        /* bytes; 0: the last class, of blocks that are mappings of their own */
+    uint32_t block_size; /* bytes; 0: the last class, of blocks that are mappings of their own */
     uint64_t allocs;
     uint64_t frees;
     uint64_t misses;
@@ -66,11 +66,11 @@ struct hk_class_stats {
     uint64_t live_bytes;
     uint64_t free_blocks;
     uint64_t pool_blocks;
-    uint64_t pool_cap_blocks;   /* the most that the pool keeps; 0: no bound of its own */
+    uint64_t pool_cap_blocks; /* the most that the pool keeps; 0: no bound of its own */
     uint64_t slabs;
-    uint64_t refills;           /* of caches, from whatever tier */
-    uint64_t refills_held;      /* of those, from slabs that the class already held */
-    uint64_t drains;            /* batches that left a cache */
+    uint64_t refills;      /* of caches, from whatever tier */
+    uint64_t refills_held; /* of those, from slabs that the class already held */
+    uint64_t drains;       /* batches that left a cache */
     uint64_t drain_blocks;
     uint64_t fallbacks;
     uint64_t ace_fails[3];

@@ -96,6 +96,23 @@ void heap_check_block(const struct heap_place *place, const void *ptr, enum misu
         misuse_abort(twice, ptr, size);
 }
 
+/* The size of the huge block that ptr points into, 0 if none. Only a block's first unit is in the outer map: look for it below
+ * ptr. For the way to an abort, where time is no matter. */
+static size_t huge_around(const void *ptr)
+{
+    const uintptr_t most_units = UINT64_C(1) << 20;
+    uintptr_t first = hk_align_down((uintptr_t)ptr, HK_UNIT_SIZE);
+    for (uintptr_t unit = 0; unit < most_units && unit <= first >> HK_UNIT_SHIFT; unit++) {
+        const void *start = (const void *)(first - (unit << HK_UNIT_SHIFT));
+        struct outer_entry entry = outer_map_find(start);
+        if (entry.kind == OUTER_NONE)
+            continue;
+        size_t size = entry.kind == OUTER_HUGE ? ace_usable_huge(entry.owner, start) : 0;
+        return (uintptr_t)ptr - (uintptr_t)start < size ? size : 0;
+    }
+    return 0;
+}
+
 void heap_misuse(const struct heap_place *place, const void *ptr, enum misuse_kind twice, enum misuse_kind interior,
                  enum misuse_kind foreign)
 {
@@ -104,7 +121,8 @@ void heap_misuse(const struct heap_place *place, const void *ptr, enum misuse_ki
         misuse_abort(ptr == slab->base ? twice : interior, ptr, slab->size);
     if (place->huge != NULL)
         misuse_abort((uintptr_t)ptr % HK_UNIT_SIZE == 0 ? twice : interior, ptr, 0);
-    misuse_abort(foreign, ptr, 0);
+    size_t around = huge_around(ptr);
+    misuse_abort(around != 0 ? interior : foreign, ptr, around);
 }
 
 void heap_freed_twice(const void *ptr)
@@ -243,7 +261,7 @@ size_t heap_good_size(size_t size, size_t align)
     return hk_align_up(class_idx < HK_CLASS_HUGE ? hk_class_size[class_idx] : size, os_page_size);
 }
 
-void heap_free_sized(void *ptr, size_t size, size_t align)
+static HK_NOINLINE void free_sized_slow(void *ptr, size_t size, size_t align)
 {
     if (ptr == NULL)
         return;
@@ -255,6 +273,18 @@ void heap_free_sized(void *ptr, size_t size, size_t align)
     if (!fits && heap_good_size(size, align) != block_size)
         misuse_abort(MISUSE_WRONG_SIZE, ptr, block_size);
     free(ptr);
+}
+
+void heap_free_sized(void *ptr, size_t size, size_t align)
+{
+    /* Nearly always, and every C++ delete comes here: the block's class is that of the size. free() checks the rest. */
+    uintptr_t unit = ((uintptr_t)ptr - region_base) >> HK_UNIT_SHIFT;
+    if (hk_likely(align <= HK_ALIGNMENT && size <= HK_CACHED_MAX && unit < region_units &&
+                  region_map[unit] == hk_code_of_size[(size + HK_ALIGNMENT - 1) / HK_ALIGNMENT])) {
+        free(ptr);
+        return;
+    }
+    free_sized_slow(ptr, size, align);
 }
 
 size_t heap_trim(size_t keep)

@@ -76,8 +76,8 @@ HK_HIDDEN size_t heap_usable_size(const void *ptr);
 /* The block size that a request of `size` bytes at `align` gets; 0 if it can't be served. */
 HK_HIDDEN size_t heap_good_size(size_t size, size_t align);
 
-/* free, but `size` must be one for which the block could have been allocated with `align` (0: not known), else it is
- * misuse. */
+/* free (of NULL too), but `size` must be one for which the block could have been allocated with `align` (0: not known),
+ * else it is misuse. */
 HK_HIDDEN void heap_free_sized(void *ptr, size_t size, size_t align);
 
 /* Drain the calling thread's cache and give all central free memory but `keep` bytes back to the system.

@@ -91,6 +91,10 @@ static void *sys_mremap(void *ptr, size_t old_len, size_t new_len, int flags, vo
     if (refused())
         return NULL;
 #ifdef HK_THROUGH_LIBC
+    if (flags == 0 && new_len > old_len) { /* grown in place, the new part would look like what was there before */
+        errno = ENOMEM;
+        return NULL;
+    }
     void *moved = mremap(ptr, old_len, new_len, flags, target);
 #else
     void *moved = (void *)syscall(SYS_mremap, ptr, old_len, new_len, flags, target);

@@ -25,7 +25,9 @@ static struct leaf *root[LEVEL_SIZE]; /* any: NULL, then for ever what was publi
 
 static struct leaf *find_leaf(uintptr_t unit)
 {
-    return unit >> (2 * LEVEL_BITS) != 0 ? NULL : atomic_load_acquire(&root[unit >> LEVEL_BITS]); // pairs with make_leaf()
+    if (unit >> (2 * LEVEL_BITS) != 0)
+        return NULL;
+    return atomic_load_acquire(&root[unit >> LEVEL_BITS]); /* pairs with make_leaf() */
 }
 
 static bool make_leaf(uintptr_t unit)
@@ -40,7 +42,8 @@ static bool make_leaf(uintptr_t unit)
     if (leaf == NULL)
         return false;
     if (!atomic_cas_acq_rel(&root[unit >> LEVEL_BITS], &expected, leaf))
-        os_unmap(leaf, sizeof *leaf, OS_META); /* another thread was first; if the kernel refuses, it was never touched */
+        os_unmap(leaf, sizeof *leaf,
+                 OS_META); /* another thread was first; if the kernel refuses, it was never touched */
     return true;
 }
 
@@ -49,7 +52,7 @@ static void store(uintptr_t first, unsigned units, uintptr_t entry)
     for (uintptr_t unit = first; unit < first + units; unit++) {
         struct leaf *leaf = find_leaf(unit);
         if (leaf != NULL)
-            atomic_store_release(&leaf->entries[unit % LEVEL_SIZE], entry); // pairs with outer_map_find()
+            atomic_store_release(&leaf->entries[unit % LEVEL_SIZE], entry); /* pairs with outer_map_find() */
     }
 }
 
@@ -75,6 +78,7 @@ struct outer_entry outer_map_find(const void *ptr)
 {
     uintptr_t unit = (uintptr_t)ptr >> HK_UNIT_SHIFT;
     struct leaf *leaf = find_leaf(unit);
-    uintptr_t entry = leaf == NULL ? 0 : atomic_load_acquire(&leaf->entries[unit % LEVEL_SIZE]); // pairs with store()
+    uintptr_t entry = leaf == NULL ? 0
+                                   : atomic_load_acquire(&leaf->entries[unit % LEVEL_SIZE]); /* pairs with store() */
     return (struct outer_entry){(enum outer_kind)(entry & KIND_MASK), (void *)(entry & ~KIND_MASK)};
 }

@@ -14,9 +14,11 @@
 
 uint64_t reclaim_clock_ms;
 uint64_t reclaim_floor;
+uint64_t reclaim_peak, reclaim_window_peak;
 
 static struct hk_lock reclaim_lock = HK_LOCK_FREE; /* only ever tried, so it has no place in the order of locks */
 static uint64_t next_tick_ms;                      /* any: written under reclaim_lock */
+static uint64_t next_window_ms;                    /* lock: reclaim */
 
 static uint64_t tick_ms(void)
 {
@@ -24,18 +26,37 @@ static uint64_t tick_ms(void)
     return ms == 0 ? 1 : ms < TICK_MOST_MS ? ms : TICK_MOST_MS;
 }
 
-/* What is cold goes first; then ACE keeps what fits in half the bound, and the SuperSlabs what it leaves of that. */
+void reclaim_raise_peak(uint64_t live)
+{
+    atomic_store_relaxed(&reclaim_window_peak, live);
+    if (live > atomic_load_relaxed(&reclaim_peak))
+        atomic_store_relaxed(&reclaim_peak, live);
+}
+
+/* A decay time ends: what was the peak before it is forgotten. */
+static void next_window(uint64_t now_ms)
+{
+    if (now_ms < next_window_ms)
+        return;
+    uint64_t live = reclaim_live_bytes(), last = atomic_load_relaxed(&reclaim_window_peak);
+    next_window_ms = now_ms + hk_config.decay_ms;
+    atomic_store_relaxed(&reclaim_window_peak, live);
+    atomic_store_relaxed(&reclaim_peak, last > live ? last : live);
+}
+
+/* What is cold goes first. Of what may stay, mappings hold half at most, runs an eighth, and units, which serve all, the
+ * rest. */
 static size_t purge_excess(uint64_t now_ms)
 {
     size_t purged = ace_huge_decay(now_ms, hk_config.decay_ms);
     ace_large_decay(now_ms, hk_config.decay_ms);
-    size_t half = reclaim_bound() / 2;
     purged += superslab_purge(now_ms, hk_config.decay_ms, 0);
-    if (reclaim_free_bytes() > half) {
+    size_t keep = reclaim_bound() - reclaim_slack(reclaim_live_bytes()) / 2;
+    if (reclaim_free_bytes() > keep) {
+        purged += ace_huge_trim(keep / 2);
+        ace_large_trim(keep / 8);
         size_t cached = ace_cached_bytes();
-        purged += cached > half ? ace_trim(half) : 0;
-        cached = ace_cached_bytes();
-        purged += superslab_purge(now_ms, 0, cached < half ? half - cached : 0);
+        purged += superslab_purge(now_ms, 0, cached < keep ? keep - cached : 0);
     }
     return purged;
 }
@@ -71,6 +92,7 @@ size_t reclaim_decay(uint64_t now_ms)
     int saved = errno;
     reclaim_set_clock(now_ms);
     atomic_store_relaxed(&next_tick_ms, now_ms + tick_ms());
+    next_window(now_ms);
     uint64_t age_ms = hk_config.decay_ms;
     size_t purged = ace_huge_decay(now_ms, age_ms);
     ace_large_decay(now_ms, age_ms); /* what it gives back is counted where it is purged */

@@ -1,12 +1,15 @@
-/* reclaim.h - when free memory goes back to the system: what has waited for decay_ms, and at once what exceeds the bound,
- * since a memory cgroup does not refuse memory, it kills.
+/* reclaim.h - when free memory goes back to the system: what has waited for decay_ms, and at once what exceeds a bound, since
+ * a memory cgroup does not refuse memory, it kills.
  *
  *   free   =  free units that may be dirty  +  runs and mappings that wait in ACE
  *   live   =  units in use, but those of runs that wait  +  huge blocks
- *   free  <=  retain + live / 8,    else it is brought below half of that
+ *   free  <=  slack + min(peak - live, 4 * retain),    slack = retain + live / 8,    else half of the slack is given back
  *
- * live counts what was handed to classes, not what the program holds: thread caches' blocks and slabs that are partly used
- * are in it. It is exact where it matters, for large blocks, and costs no count on any fast path. */
+ * peak is the most that was live within the last decay_ms or two: what was in use a moment ago may wait for its return, so
+ * that a program which allocates and frees great blocks again and again does not fault them in each time; live + free
+ * exceeds a recent peak by no more than the slack. live counts what was handed to classes, not what the program holds: thread
+ * caches' blocks and partly used slabs are in it. It is exact where it matters, for large blocks, and costs no count on any
+ * fast path. */
 #ifndef HK_RECLAIM_H
 #define HK_RECLAIM_H
 
@@ -21,6 +24,9 @@ extern HK_HIDDEN uint64_t reclaim_clock_ms;
 /* any: bytes that the last purge could not bring down (a refused unmapping); not tried again until there is more. */
 extern HK_HIDDEN uint64_t reclaim_floor;
 
+/* any: the most that was live in this decay time and the one before; in this one alone. */
+extern HK_HIDDEN uint64_t reclaim_peak, reclaim_window_peak;
+
 static inline void reclaim_set_clock(uint64_t now_ms)
 {
     if (atomic_load_relaxed(&reclaim_clock_ms) != now_ms) /* it seldom moves: leave the line shared */
@@ -33,21 +39,39 @@ static inline size_t reclaim_free_bytes(void)
            (size_t)atomic_load_relaxed(&hk_capacity.huge_cached_bytes);
 }
 
-static inline size_t reclaim_bound(void)
+static inline uint64_t reclaim_live_bytes(void)
 {
     uint64_t units = atomic_load_relaxed(&hk_capacity.units_used) << HK_UNIT_SHIFT;
     uint64_t waiting = atomic_load_relaxed(&ace_large_posted);
-    uint64_t live = (units > waiting ? units - waiting : 0) + atomic_load_relaxed(&hk_capacity.huge_bytes);
+    return (units > waiting ? units - waiting : 0) + atomic_load_relaxed(&hk_capacity.huge_bytes);
+}
+
+static inline size_t reclaim_slack(uint64_t live)
+{
     return (size_t)(hk_config.retain + live / 8);
+}
+
+static inline size_t reclaim_bound(void)
+{
+    uint64_t live = reclaim_live_bytes(), peak = atomic_load_relaxed(&reclaim_peak);
+    uint64_t recent = peak > live ? peak - live : 0, most = 4 * hk_config.retain;
+    return reclaim_slack(live) + (size_t)(recent < most ? recent : most);
 }
 
 /* The bound is exceeded: purge, oldest first, down to half of it. One thread at a time; others go on. */
 HK_HIDDEN HK_COLD void reclaim_excess(void);
 
-/* To be called wherever free memory grows, with no lock held: after a run or a slab went back, after a huge free. */
+/* More is live than ever in this decay time. */
+HK_HIDDEN HK_COLD void reclaim_raise_peak(uint64_t live);
+
+/* To be called with no lock held where free memory grows: after a run or a slab went back, after a huge free; and where
+ * live memory does, since what was free beside a peak is too much beside the next. */
 static inline void reclaim_check(void)
 {
     size_t free_bytes = reclaim_free_bytes();
+    uint64_t live = reclaim_live_bytes();
+    if (hk_unlikely(live > atomic_load_relaxed(&reclaim_window_peak)))
+        reclaim_raise_peak(live);
     if (hk_unlikely(free_bytes > reclaim_bound() && free_bytes > atomic_load_relaxed(&reclaim_floor)))
         reclaim_excess();
 }

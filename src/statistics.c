@@ -29,7 +29,8 @@ static uint64_t sum_of(const uint64_t *counts, unsigned n)
 static void read_class(unsigned class_idx, struct hk_class_stats *out)
 {
     struct hk_class_account *a = &hk_account[class_idx];
-    uint64_t frees = atomic_load_relaxed(&a->frees); /* before allocs, so that a race shows more live blocks, not fewer */
+    uint64_t frees =
+        atomic_load_relaxed(&a->frees); /* before allocs, so that a race shows more live blocks, not fewer */
     uint64_t free_bytes = atomic_load_relaxed(&a->free_bytes);
 
     *out = (struct hk_class_stats){.version = HK_STATS_VERSION, .length = sizeof *out, .class_idx = class_idx};
@@ -94,6 +95,10 @@ static void add_capacity(struct hk_stats *total)
     total->legacy_chunks = atomic_load_relaxed(&hk_capacity.legacy_chunks);
     total->threads = atomic_load_relaxed(&hk_capacity.threads);
     total->free_bytes = difference(total->mapped_bytes, total->live_bytes + total->meta_bytes);
+    if (total->trimmable_bytes > total->free_bytes)
+        total->trimmable_bytes = total->free_bytes;
+    if (total->pool_bytes > total->free_bytes)
+        total->pool_bytes = total->free_bytes;
     /* Blocks that were counted after the mappings were read lie in mappings made meanwhile. */
     total->mapped_bytes = total->live_bytes + total->free_bytes + total->meta_bytes;
     if (total->mapped_peak_bytes < total->mapped_bytes)
@@ -325,12 +330,18 @@ static bool table_totals(const struct hk_stats *t, statistics_sink sink, void *a
         const char *label;
         uint64_t value;
     } rows[] = {
-        {"live bytes         ", t->live_bytes},      {"free bytes         ", t->free_bytes},
-        {"metadata bytes     ", t->meta_bytes},      {"mapped bytes       ", t->mapped_bytes},
-        {"mapped at most     ", t->mapped_peak_bytes}, {"trimmable bytes    ", t->trimmable_bytes},
-        {"allocations        ", t->allocs},          {"frees              ", t->frees},
-        {"cache misses       ", t->misses},          {"fallbacks to legacy", t->fallbacks},
-        {"failed             ", t->alloc_fails},     {"threads            ", t->threads},
+        {"live bytes         ", t->live_bytes},
+        {"free bytes         ", t->free_bytes},
+        {"metadata bytes     ", t->meta_bytes},
+        {"mapped bytes       ", t->mapped_bytes},
+        {"mapped at most     ", t->mapped_peak_bytes},
+        {"trimmable bytes    ", t->trimmable_bytes},
+        {"allocations        ", t->allocs},
+        {"frees              ", t->frees},
+        {"cache misses       ", t->misses},
+        {"fallbacks to legacy", t->fallbacks},
+        {"failed             ", t->alloc_fails},
+        {"threads            ", t->threads},
     };
     struct line line = {.len = 0};
     for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {

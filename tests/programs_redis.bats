@@ -45,14 +45,14 @@ load_with_snapshots() {
 }
 
 @test "redis-server ends a load with snapshots with the same data, keeps it over restarts and exits with 0" {
-    redis_start "$BATS_TEST_TMPDIR/plain" redis-server
+    redis_start "$BATS_TEST_TMPDIR/plain"
     fill
     local plain_digest
     plain_digest=$(digest)
     redis_stop
     [ "$redis_status" -eq 0 ]
 
-    redis_start "$folder" hk_preload redis-server
+    redis_start "$folder" "LD_PRELOAD=$HAKMEM_LIB"
     on_the_allocator
     fill
     [ "$(digest)" = "$plain_digest" ]
@@ -65,7 +65,7 @@ load_with_snapshots() {
     redis_stop
     [ "$redis_status" -eq 0 ]
 
-    redis_start "$folder" hk_preload redis-server
+    redis_start "$folder" "LD_PRELOAD=$HAKMEM_LIB"
     on_the_allocator
     [ "$(digest)" = "$loaded_digest" ]
     [ "$(redis_command FLUSHALL)" = OK ]
@@ -73,7 +73,7 @@ load_with_snapshots() {
     redis_stop
     [ "$redis_status" -eq 0 ]
 
-    redis_start "$folder" redis-server
+    redis_start "$folder"
     [ "$(digest)" = "$loaded_digest" ]
     redis_stop
     [ "$redis_status" -eq 0 ]
@@ -81,7 +81,7 @@ load_with_snapshots() {
 
 @test "redis-server takes no block from the jemalloc that it links, whose own figures stay near nothing" {
     [[ "$(redis-server --version)" == *malloc=jemalloc* ]] || skip_or_fail "this redis-server does not link jemalloc"
-    redis_start "$BATS_TEST_TMPDIR/plain" redis-server
+    redis_start "$BATS_TEST_TMPDIR/plain"
     fill
     local used allocated
     used=$(redis_info memory used_memory)
@@ -89,7 +89,7 @@ load_with_snapshots() {
     [ "$allocated" -gt $((used / 2)) ]
     redis_stop
 
-    redis_start "$folder" hk_preload redis-server
+    redis_start "$folder" "LD_PRELOAD=$HAKMEM_LIB"
     fill
     [[ "$(redis_info memory mem_allocator)" == jemalloc* ]]
     [ "$(redis_info memory used_memory)" -gt $((used / 2)) ]

@@ -86,8 +86,10 @@ int main(int argc, char **argv)
         enum mixture mixture = (enum mixture)(round % MIXTURES);
         bool got_all = fill(mixture, SIZE_MAX, 177 + round);
         require(!got_all && count < SLOTS, "round %u: the limit was not met with %zu blocks", round, count);
-        require(held > live, "round %u, mixture %d: the memory ended at %.1f MB of %zu blocks, less than the %.1f that were "
-                "there before", round, (int)mixture, (double)held / 1e6, count, (double)live / 1e6);
+        require(held > live,
+                "round %u, mixture %d: the memory ended at %.1f MB of %zu blocks, less than the %.1f that were "
+                "there before",
+                round, (int)mixture, (double)held / 1e6, count, (double)live / 1e6);
         printf("mixture %d: %.1f MB until ENOMEM\n", (int)mixture, (double)held / 1e6);
         require(opaque(malloc(1000 * MIB)) == NULL && errno == ENOMEM, "malloc of 1000 MiB should fail with ENOMEM");
         release();

@@ -33,8 +33,8 @@ int main(int argc, char **argv)
 
     printf("%zu blocks of %u bytes: %llu misses, %llu drains, at most %zu of each\n", n, after.of[c].block_size,
            (unsigned long long)misses, (unsigned long long)drains, most);
-    require(allocs >= n && frees >= n, "the account tells of %llu allocations and %llu frees", (unsigned long long)allocs,
-            (unsigned long long)frees);
+    require(allocs >= n && frees >= n, "the account tells of %llu allocations and %llu frees",
+            (unsigned long long)allocs, (unsigned long long)frees);
     require(misses > 0 && misses <= most, "%llu misses", (unsigned long long)misses);
     require(drains > 0 && drains <= most, "%llu drains", (unsigned long long)drains);
     return 0;

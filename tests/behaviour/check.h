@@ -19,15 +19,15 @@
 #define MIB ((size_t)1 << 20)
 
 /* One line on standard error, written at once, and exit status 1. */
-#define fail(...)                                                                            \
-    do {                                                                                     \
-        char line_[512];                                                                     \
-        int length_ = snprintf(line_, sizeof(line_) - 1, __VA_ARGS__);                       \
-        length_ = length_ < (int)sizeof(line_) - 1 ? length_ : (int)sizeof(line_) - 2;       \
-        line_[length_] = '\n';                                                               \
-        if (write(STDERR_FILENO, line_, (size_t)length_ + 1) < 0)                            \
-            _exit(2);                                                                        \
-        _exit(1);                                                                            \
+#define fail(...)                                                                      \
+    do {                                                                               \
+        char line_[512];                                                               \
+        int length_ = snprintf(line_, sizeof(line_) - 1, __VA_ARGS__);                 \
+        length_ = length_ < (int)sizeof(line_) - 1 ? length_ : (int)sizeof(line_) - 2; \
+        line_[length_] = '\n';                                                         \
+        if (write(STDERR_FILENO, line_, (size_t)length_ + 1) < 0)                      \
+            _exit(2);                                                                  \
+        _exit(1);                                                                      \
     } while (0)
 
 #define require(condition, ...) \

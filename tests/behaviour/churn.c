@@ -11,7 +11,7 @@ static const struct phase {
     const char *name;
     size_t low, high;
 } phases[] = {
-    {"small", 600, 1040},   {"tiny", 700, 720},        {"mid", 1000, 32 * KIB},       {"large", 33 * KIB, MIB},
+    {"small", 600, 1040},   {"tiny", 700, 720},        {"mid", 1000, 32 * KIB},      {"large", 33 * KIB, MIB},
     {"huge", MIB, 6 * MIB}, {"mixed", 600, 200 * KIB}, {"one large size", MIB, MIB}, {"mid again", 9 * KIB, 20 * KIB},
 };
 #define PHASES (sizeof(phases) / sizeof(phases[0]))

@@ -95,8 +95,8 @@ int main(int argc, char **argv)
     require(peak > bytes, "the peak of %.1f MiB is less than what was allocated", mib(peak));
     check_survivors();
     if (most == 0)
-        require(lines_peak < MAX_MAP_LINES && lines < MAX_MAP_LINES, "/proc/self/maps has %zu lines, then %zu", lines_peak,
-                lines);
+        require(lines_peak < MAX_MAP_LINES && lines < MAX_MAP_LINES, "/proc/self/maps has %zu lines, then %zu",
+                lines_peak, lines);
     else
         require(rest < most, "%.1f MiB are resident, at most %.1f are allowed", mib(rest), mib(most));
     return 0;

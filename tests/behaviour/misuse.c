@@ -204,10 +204,10 @@ static const struct kind {
     const char *says, *or_else;
 } kinds[] = {
     {"double_free", double_free, DOUBLE, NULL},
-    {"double_free_after_another", double_free_after_another, DOUBLE, NULL},
-    {"double_free_after_100", double_free_after_100, DOUBLE, NULL},
-    {"double_free_in_thread", double_free_in_thread, DOUBLE, NULL},
-    {"double_free_after_thread", double_free_after_thread, DOUBLE, NULL},
+    {"double_free_after_another", double_free_after_another, DOUBLE, NEVER},
+    {"double_free_after_100", double_free_after_100, DOUBLE, NEVER},
+    {"double_free_in_thread", double_free_in_thread, DOUBLE, NEVER},
+    {"double_free_after_thread", double_free_after_thread, DOUBLE, NEVER},
     {"free_interior_16", free_interior_16, INTERIOR, NULL},
     {"free_interior_8", free_interior_8, INTERIOR, NULL},
     {"free_interior_1", free_interior_1, INTERIOR, NULL},
@@ -289,7 +289,8 @@ static const char *judge(const struct kind *kind, const struct outcome *outcome)
         return "the line says something else";
     size_t length = strcspn(address, "\n");
     const char *named = line;
-    while ((named = strstr(named, "0x")) != NULL && (strncmp(named, address, length) != 0 || strchr(" \n", named[length]) == NULL))
+    while ((named = strstr(named, "0x")) != NULL &&
+           (strncmp(named, address, length) != 0 || strchr(" \n", named[length]) == NULL))
         named++;
     return named == NULL ? "the line names another address" : NULL;
 }

@@ -35,7 +35,7 @@ static void end_block(unsigned i)
 
 static void replace(unsigned i, uint64_t *random)
 {
-    static const size_t most[] = {100, 1000, 30 * KIB, 300 * KIB, 5 * MIB};
+    static const size_t most[] = {100, 1000, 30 * KIB, 300 * KIB, 3 * MIB};
     size_t size = random_between(random, 16, most[random_next(random) >> 20 & 3]);
     void *ptr;
     if (i % 40 == 0)
@@ -80,14 +80,14 @@ int main(void)
 {
     uint64_t random = 31337;
     char answer[64];
-    for (unsigned round = 0; round < 4; round++) {
+    for (unsigned round = 0; round < 3; round++) {
         for (unsigned i = 0; i < BLOCKS; i++)
             replace(i, &random);
         for (unsigned i = 0; i < BLOCKS; i += 7)
             resize(i, sizes[i] * 3 + 16);
         for (unsigned i = 3; i < BLOCKS; i += 7)
             resize(i, sizes[i] / 3 + 16);
-        sleep_us(120000); /* so that what was freed grows old */
+        sleep_us(20000); /* what was freed grows old, where decay_ms is short */
     }
     for (unsigned i = 0; i < BLOCKS; i++)
         end_block(i);

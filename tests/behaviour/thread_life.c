@@ -55,7 +55,8 @@ static size_t rss_of_sleepers(unsigned count, void *(*body)(void *))
     pthread_barrier_init(&at_work, NULL, count + 1);
     pthread_barrier_init(&asleep, NULL, count + 1);
     for (uintptr_t i = 0; i < count; i++)
-        require(pthread_create(&started[i], &small_stack, body, (void *)i) == 0, "pthread_create, thread %zu", (size_t)i);
+        require(pthread_create(&started[i], &small_stack, body, (void *)i) == 0, "pthread_create, thread %zu",
+                (size_t)i);
     pthread_barrier_wait(&at_work);
     size_t rss = rss_bytes();
     pthread_barrier_wait(&asleep);
@@ -70,7 +71,8 @@ static void sleepers(unsigned count, size_t most)
     size_t idle = rss_of_sleepers(count, no_work_then_sleep);
     size_t worked = rss_of_sleepers(count, work_then_sleep);
     size_t each = worked > idle ? (worked - idle) / count : 0;
-    printf("%u threads: %.1f MiB without work, %.1f MiB with: %zu KiB for each\n", count, mib(idle), mib(worked), each / KIB);
+    printf("%u threads: %.1f MiB without work, %.1f MiB with: %zu KiB for each\n", count, mib(idle), mib(worked),
+           each / KIB);
     require(each <= most, "%zu KiB for each sleeping thread, at most %zu are allowed", each / KIB, most / KIB);
 }
 
@@ -80,8 +82,8 @@ static void born(unsigned count, size_t most)
     size_t early = 0;
     for (uintptr_t i = 0; i < count; i += AT_ONCE) {
         for (uintptr_t t = 0; t < AT_ONCE; t++)
-            require(pthread_create(&started[t], NULL, work_then_end, (void *)(i + t)) == 0, "pthread_create, thread %zu",
-                    (size_t)(i + t));
+            require(pthread_create(&started[t], NULL, work_then_end, (void *)(i + t)) == 0,
+                    "pthread_create, thread %zu", (size_t)(i + t));
         for (unsigned t = 0; t < AT_ONCE; t++)
             pthread_join(started[t], NULL);
         if (i <= count / 10 && i + AT_ONCE > count / 10)
@@ -114,7 +116,8 @@ static void fresh(size_t most)
     pthread_t thread;
     account_open();
     account_read(&at_start);
-    require(pthread_create(&thread, NULL, touch_each_class, &at_start) == 0 && pthread_join(thread, NULL) == 0, "no thread");
+    require(pthread_create(&thread, NULL, touch_each_class, &at_start) == 0 && pthread_join(thread, NULL) == 0,
+            "no thread");
     account_read(&after_exit);
     size_t held = 0, missed = 0;
     for (unsigned c = 0; c < account_cached_classes(&at_start); c++) {

@@ -157,8 +157,8 @@ int main(int argc, char **argv)
         ring.producers = (threads + 1) / 2;
         run(produce, consume);
         require(ring.count == 0, "%u blocks were never consumed", ring.count);
-        require(argc < 5 || rss_bytes() < strtoull(argv[4], NULL, 10) * MIB, "%.1f MiB are resident, at most %s are allowed",
-                mib(rss_bytes()), argv[4]);
+        require(argc < 5 || rss_bytes() < strtoull(argv[4], NULL, 10) * MIB,
+                "%.1f MiB are resident, at most %s are allowed", mib(rss_bytes()), argv[4]);
     } else if (strcmp(argv[1], "outlive") == 0) {
         for (; rounds > 0; rounds--)
             run(outlive, outlive);

@@ -41,40 +41,43 @@ static inline void check(bool passed, int line, const char *claim, const char *f
 
 #define CHECK(claim, ...) check(claim, __LINE__, #claim, __VA_ARGS__)
 
+/* Whether hakmem serves this process: what it promises beyond the standards is checked only then. */
+static bool own;
+
 static inline int check_result(void)
 {
-    printf("%lu checks, %lu failed\n", checks, failures);
+    printf("%lu checks, %lu failed, %s\n", checks, failures, own ? "on hakmem" : "on another allocator");
     return checks == 0 || failures != 0;
 }
 
-#define FUNCTIONS(F) \
-    F(void *, malloc, (size_t)) \
-    F(void *, calloc, (size_t, size_t)) \
-    F(void *, realloc, (void *, size_t)) \
-    F(void, free, (void *)) \
-    F(void *, aligned_alloc, (size_t, size_t)) \
-    F(int, posix_memalign, (void **, size_t, size_t)) \
-    F(void *, memalign, (size_t, size_t)) \
-    F(void *, valloc, (size_t)) \
-    F(void *, pvalloc, (size_t)) \
-    F(void *, reallocarray, (void *, size_t, size_t)) \
-    F(void *, reallocf, (void *, size_t)) \
-    F(void, cfree, (void *)) \
-    F(void, free_sized, (void *, size_t)) \
+#define FUNCTIONS(F)                                      \
+    F(void *, malloc, (size_t))                           \
+    F(void *, calloc, (size_t, size_t))                   \
+    F(void *, realloc, (void *, size_t))                  \
+    F(void, free, (void *))                               \
+    F(void *, aligned_alloc, (size_t, size_t))            \
+    F(int, posix_memalign, (void **, size_t, size_t))     \
+    F(void *, memalign, (size_t, size_t))                 \
+    F(void *, valloc, (size_t))                           \
+    F(void *, pvalloc, (size_t))                          \
+    F(void *, reallocarray, (void *, size_t, size_t))     \
+    F(void *, reallocf, (void *, size_t))                 \
+    F(void, cfree, (void *))                              \
+    F(void, free_sized, (void *, size_t))                 \
     F(void, free_aligned_sized, (void *, size_t, size_t)) \
-    F(size_t, malloc_usable_size, (void *)) \
-    F(int, malloc_trim, (size_t)) \
-    F(int, mallopt, (int, int)) \
-    F(struct mallinfo2, mallinfo2, (void)) \
-    F(struct mallinfo, mallinfo, (void)) \
-    F(int, malloc_info, (int, FILE *)) \
-    F(void, malloc_stats, (void)) \
-    F(void *, mallocx, (size_t, int)) \
-    F(void *, rallocx, (void *, size_t, int)) \
-    F(size_t, xallocx, (void *, size_t, size_t, int)) \
-    F(size_t, sallocx, (const void *, int)) \
-    F(void, dallocx, (void *, int)) \
-    F(void, sdallocx, (void *, size_t, int)) \
+    F(size_t, malloc_usable_size, (void *))               \
+    F(int, malloc_trim, (size_t))                         \
+    F(int, mallopt, (int, int))                           \
+    F(struct mallinfo2, mallinfo2, (void))                \
+    F(struct mallinfo, mallinfo, (void))                  \
+    F(int, malloc_info, (int, FILE *))                    \
+    F(void, malloc_stats, (void))                         \
+    F(void *, mallocx, (size_t, int))                     \
+    F(void *, rallocx, (void *, size_t, int))             \
+    F(size_t, xallocx, (void *, size_t, size_t, int))     \
+    F(size_t, sallocx, (const void *, int))               \
+    F(void, dallocx, (void *, int))                       \
+    F(void, sdallocx, (void *, size_t, int))              \
     F(size_t, nallocx, (size_t, int))
 
 #define MALLOCX_ZERO 0x40
@@ -84,9 +87,6 @@ static struct {
     FUNCTIONS(F)
 #undef F
 } fn;
-
-/* Whether hakmem serves this process: what it promises beyond the standards is checked only then. */
-static bool own;
 
 static inline void *find(const char *name)
 {

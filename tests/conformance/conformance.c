@@ -1,138 +1,34 @@
 /* conformance.c - every function of the C ABI against what C23, POSIX.1-2024, the glibc manual and jemalloc(3) say of it.
  * Runs on any allocator: what only hakmem promises (where the documents leave a choice) is checked on hakmem alone. */
 #include "check.h"
+#include "ways.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
-static size_t sizes[MOST_SIZES];
-static unsigned size_count;
-static size_t page;
-
-static const size_t too_big[] = {PTRDIFF_MAX - 1,       PTRDIFF_MAX,           (size_t)PTRDIFF_MAX + 1,
-                                 SIZE_MAX - 64 * KIB,   SIZE_MAX - 4096,       SIZE_MAX - 4095,
-                                 SIZE_MAX - 16,         SIZE_MAX - 15,         SIZE_MAX - 1,
-                                 SIZE_MAX};
+static const size_t too_big[] = {PTRDIFF_MAX - 1, PTRDIFF_MAX,     (size_t)PTRDIFF_MAX + 1, SIZE_MAX - 64 * KIB,
+                                 SIZE_MAX - 4096, SIZE_MAX - 4095, SIZE_MAX - 16,           SIZE_MAX - 15,
+                                 SIZE_MAX - 1,    SIZE_MAX};
 #define EACH(i, array) (unsigned i = 0; i < sizeof(array) / sizeof((array)[0]); i++)
-
-/* ---- ways to get a block of n bytes, and to free it ---- */
-
-static void *by_malloc(size_t n) { return fn.malloc(n); }
-static void *by_calloc(size_t n) { return fn.calloc(1, n); }
-static void *by_calloc_items(size_t n) { return fn.calloc(n, 1); }
-static void *by_realloc(size_t n) { return fn.realloc(NULL, n); }
-static void *by_reallocarray(size_t n) { return fn.reallocarray(NULL, 1, n); }
-static void *by_reallocf(size_t n) { return fn.reallocf(NULL, n); }
-static void *by_aligned_alloc(size_t n) { return fn.aligned_alloc(64, n); }
-static void *by_memalign(size_t n) { return fn.memalign(32, n); }
-static void *by_valloc(size_t n) { return fn.valloc(n); }
-static void *by_pvalloc(size_t n) { return fn.pvalloc(n); }
-static void *by_mallocx(size_t n) { return fn.mallocx(n, 0); }
-static void *by_mallocx_zero(size_t n) { return fn.mallocx(n, 5 | MALLOCX_ZERO); }
-
-static void *by_posix_memalign(size_t n)
-{
-    void *block = NULL;
-    int error = fn.posix_memalign(&block, sizeof(void *), n);
-    if (error != 0) {
-        CHECK(block == NULL, "size %zu", n);
-        errno = error;
-    }
-    return block;
-}
-
-struct way {
-    const char *name;
-    void *(*get)(size_t);
-    const void *needs;
-    size_t align; /* that free_aligned_sized and sdallocx are told; 0: they are not to be used */
-};
-static struct way ways[13];
-static unsigned way_count;
-
-static void add_way(const char *name, void *(*get)(size_t), const void *needs, size_t align)
-{
-    if (needs != NULL)
-        ways[way_count++] = (struct way){name, get, needs, align};
-}
-
-#define WAY(function, needs, align) add_way(#function, function, (const void *)fn.needs, align)
-
-static void prepare(void)
-{
-    page = (size_t)sysconf(_SC_PAGESIZE);
-    size_count = list_sizes(sizes, MOST_SIZES, 4 * MIB);
-    WAY(by_malloc, malloc, 16);
-    WAY(by_calloc, calloc, 16);
-    WAY(by_calloc_items, calloc, 16);
-    WAY(by_realloc, realloc, 16);
-    WAY(by_reallocarray, reallocarray, 16);
-    WAY(by_reallocf, reallocf, 16);
-    WAY(by_aligned_alloc, aligned_alloc, 64);
-    WAY(by_memalign, memalign, 32);
-    WAY(by_valloc, valloc, page);
-    WAY(by_pvalloc, pvalloc, 0);
-    WAY(by_mallocx, mallocx, 16);
-    WAY(by_mallocx_zero, mallocx, 32);
-    WAY(by_posix_memalign, posix_memalign, 16);
-}
-
-/* Free a block in the turn-th way that knows it; sized ways are told the size that was asked for. */
-static void give_back(void *block, const struct way *way, size_t size, unsigned turn)
-{
-    int lg_align = way->align != 0 ? __builtin_ctzl(way->align) : 0;
-    switch (turn % 8) {
-    case 0:
-        if (fn.cfree != NULL) {
-            fn.cfree(block);
-            return;
-        }
-        break;
-    case 1:
-        CHECK(fn.realloc(block, 0) == NULL, "%s(%zu)", way->name, size);
-        return;
-    case 2:
-        if (fn.free_sized != NULL && way->align == 16) {
-            fn.free_sized(block, size);
-            return;
-        }
-        break;
-    case 3:
-        if (fn.free_aligned_sized != NULL && way->align != 0) {
-            fn.free_aligned_sized(block, way->align, size);
-            return;
-        }
-        break;
-    case 4:
-        if (fn.dallocx != NULL) {
-            fn.dallocx(block, 0);
-            return;
-        }
-        break;
-    case 5:
-        if (fn.sdallocx != NULL && way->align != 0) {
-            fn.sdallocx(block, size, lg_align);
-            return;
-        }
-        break;
-    default:
-        break;
-    }
-    fn.free(block);
-}
 
 /* ---- sections ---- */
 
 static void presence(void)
 {
     static const char *const aliases[][2] = {
-        {"__libc_malloc", "malloc"},     {"__libc_free", "free"},         {"__libc_calloc", "calloc"},
-        {"__libc_realloc", "realloc"},   {"__libc_memalign", "memalign"}, {"__libc_valloc", "valloc"},
-        {"__libc_pvalloc", "pvalloc"},   {"__libc_mallopt", "mallopt"},   {"__libc_mallinfo", "mallinfo"},
-        {"cfree", "free"},               {"__libc_cfree", "free"},        {"__posix_memalign", "posix_memalign"},
+        {"__libc_malloc", "malloc"},
+        {"__libc_free", "free"},
+        {"__libc_calloc", "calloc"},
+        {"__libc_realloc", "realloc"},
+        {"__libc_memalign", "memalign"},
+        {"__libc_valloc", "valloc"},
+        {"__libc_pvalloc", "pvalloc"},
+        {"__libc_mallopt", "mallopt"},
+        {"__libc_mallinfo", "mallinfo"},
+        {"cfree", "free"},
+        {"__libc_cfree", "free"},
+        {"__posix_memalign", "posix_memalign"},
         {"__libc_reallocarray", "reallocarray"},
     };
-    CHECK((void *)fn.malloc == (void *)malloc && (void *)fn.free == (void *)free, "a versioned reference goes elsewhere");
+    CHECK((void *)fn.malloc == (void *)malloc && (void *)fn.free == (void *)free,
+          "a versioned reference goes elsewhere");
     CHECK((void *)fn.calloc == (void *)calloc && (void *)fn.realloc == (void *)realloc, "as malloc");
     CHECK((void *)fn.mallinfo2 == (void *)mallinfo2, "as malloc");
     if (!own)
@@ -140,10 +36,12 @@ static void presence(void)
 #define F(result, name, parameters) CHECK(fn.name != NULL, "missing");
     FUNCTIONS(F)
 #undef F
-    for EACH (i, aliases) {
-        void *alias = dlsym(RTLD_DEFAULT, aliases[i][0]);
-        CHECK(alias == dlsym(RTLD_DEFAULT, aliases[i][1]), "%s is not %s", aliases[i][0], aliases[i][1]);
-    }
+    for
+        EACH(i, aliases)
+        {
+            void *alias = dlsym(RTLD_DEFAULT, aliases[i][0]);
+            CHECK(alias == dlsym(RTLD_DEFAULT, aliases[i][1]), "%s is not %s", aliases[i][0], aliases[i][1]);
+        }
 }
 
 static void every_size(void)
@@ -171,14 +69,17 @@ static void zero_sizes(void)
 {
     void *blocks[200];
     for (unsigned w = 0; w < way_count; w++) {
-        for EACH (i, blocks) {
-            blocks[i] = ways[w].get(0);
-            CHECK(blocks[i] != NULL, "%s(0)", ways[w].name);
-            for (unsigned j = 0; j < i; j++)
-                CHECK(blocks[i] != blocks[j], "%s(0) twice %p", ways[w].name, blocks[i]);
-        }
-        for EACH (i, blocks)
-            fn.free(blocks[i]);
+        for
+            EACH(i, blocks)
+            {
+                blocks[i] = ways[w].get(0);
+                CHECK(blocks[i] != NULL, "%s(0)", ways[w].name);
+                for (unsigned j = 0; j < i; j++)
+                    CHECK(blocks[i] != blocks[j], "%s(0) twice %p", ways[w].name, blocks[i]);
+            }
+        for
+            EACH(i, blocks)
+        fn.free(blocks[i]);
     }
     void *none = fn.calloc(0, SIZE_MAX);
     CHECK(none != NULL, "no block");
@@ -199,51 +100,59 @@ static void zero_sizes(void)
 
 static void too_big_fails(void)
 {
-    for EACH (i, too_big) {
-        size_t size = too_big[i];
-        for (unsigned w = 0; w < way_count; w++) {
+    for
+        EACH(i, too_big)
+        {
+            size_t size = too_big[i];
+            for (unsigned w = 0; w < way_count; w++) {
+                errno = 0;
+                CHECK(ways[w].get(size) == NULL, "%s(%zu)", ways[w].name, size);
+                CHECK(errno == ENOMEM, "%s(%zu): errno %d", ways[w].name, size, errno);
+            }
+            char *block = fn.malloc(100);
+            fill(block, 100, i);
             errno = 0;
-            CHECK(ways[w].get(size) == NULL, "%s(%zu)", ways[w].name, size);
-            CHECK(errno == ENOMEM, "%s(%zu): errno %d", ways[w].name, size, errno);
-        }
-        char *block = fn.malloc(100);
-        fill(block, 100, i);
-        errno = 0;
-        CHECK(fn.realloc(block, size) == NULL && errno == ENOMEM, "%zu: errno %d", size, errno);
-        errno = 0;
-        CHECK(fn.reallocarray(block, size, 1) == NULL && errno == ENOMEM, "%zu: errno %d", size, errno);
-        if (fn.rallocx != NULL)
-            CHECK(fn.rallocx(block, size, 0) == NULL, "%zu", size);
-        if (fn.xallocx != NULL)
-            CHECK(fn.xallocx(block, size, 0, 0) < size, "%zu", size);
-        if (fn.nallocx != NULL)
-            CHECK(fn.nallocx(size, 0) == 0, "%zu", size);
-        CHECK(is_filled(block, 100, i), "a failed resize left its mark, size %zu", size);
-        if (fn.reallocf != NULL) {
+            CHECK(fn.realloc(block, size) == NULL && errno == ENOMEM, "%zu: errno %d", size, errno);
             errno = 0;
-            CHECK(fn.reallocf(block, size) == NULL && errno == ENOMEM, "%zu: errno %d", size, errno);
-        } else {
-            fn.free(block);
+            CHECK(fn.reallocarray(block, size, 1) == NULL && errno == ENOMEM, "%zu: errno %d", size, errno);
+            if (fn.rallocx != NULL)
+                CHECK(fn.rallocx(block, size, 0) == NULL, "%zu", size);
+            if (fn.xallocx != NULL)
+                CHECK(fn.xallocx(block, size, 0, 0) < size, "%zu", size);
+            if (fn.nallocx != NULL)
+                CHECK(fn.nallocx(size, 0) == 0, "%zu", size);
+            CHECK(is_filled(block, 100, i), "a failed resize left its mark, size %zu", size);
+            if (fn.reallocf != NULL) {
+                errno = 0;
+                CHECK(fn.reallocf(block, size) == NULL && errno == ENOMEM, "%zu: errno %d", size, errno);
+            } else {
+                fn.free(block);
+            }
         }
-    }
 }
 
 static void products_that_overflow(void)
 {
-    static const size_t factors[][2] = {{SIZE_MAX, 2},           {2, SIZE_MAX},           {SIZE_MAX, SIZE_MAX},
-                                        {SIZE_MAX / 2 + 1, 2},   {(size_t)1 << 33, (size_t)1 << 33},
-                                        {SIZE_MAX / 3 + 1, 3},   {(size_t)1 << 32, (size_t)1 << 32}};
+    static const size_t factors[][2] = {{SIZE_MAX, 2},
+                                        {2, SIZE_MAX},
+                                        {SIZE_MAX, SIZE_MAX},
+                                        {SIZE_MAX / 2 + 1, 2},
+                                        {(size_t)1 << 33, (size_t)1 << 33},
+                                        {SIZE_MAX / 3 + 1, 3},
+                                        {(size_t)1 << 32, (size_t)1 << 32}};
     void *block = fn.malloc(50);
     fill(block, 50, 1);
-    for EACH (i, factors) {
-        size_t a = factors[i][0], b = factors[i][1];
-        errno = 0;
-        CHECK(fn.calloc(a, b) == NULL && errno == ENOMEM, "%zu * %zu: errno %d", a, b, errno);
-        errno = 0;
-        CHECK(fn.reallocarray(NULL, a, b) == NULL && errno == ENOMEM, "%zu * %zu: errno %d", a, b, errno);
-        errno = 0;
-        CHECK(fn.reallocarray(block, a, b) == NULL && errno == ENOMEM, "%zu * %zu: errno %d", a, b, errno);
-    }
+    for
+        EACH(i, factors)
+        {
+            size_t a = factors[i][0], b = factors[i][1];
+            errno = 0;
+            CHECK(fn.calloc(a, b) == NULL && errno == ENOMEM, "%zu * %zu: errno %d", a, b, errno);
+            errno = 0;
+            CHECK(fn.reallocarray(NULL, a, b) == NULL && errno == ENOMEM, "%zu * %zu: errno %d", a, b, errno);
+            errno = 0;
+            CHECK(fn.reallocarray(block, a, b) == NULL && errno == ENOMEM, "%zu * %zu: errno %d", a, b, errno);
+        }
     CHECK(is_filled(block, 50, 1), "a failed reallocarray left its mark");
     fn.free(block);
 }
@@ -259,23 +168,27 @@ static void bad_alignments(void)
     static const size_t bad[] = {0, 3, 5, 12, 24, 40, 48, 4095, 4097, SIZE_MAX, SIZE_MAX - 1, SIZE_MAX / 2};
     static const size_t small[] = {1, 2, 4};
     void *out = &page;
-    for EACH (i, bad) {
-        errno = 77;
-        CHECK(fn.posix_memalign(&out, bad[i], 100) == EINVAL, "%zu", bad[i]);
-        CHECK(is_untouched(out), "%zu: errno %d", bad[i], errno);
-        if (!own)
-            continue;
-        errno = 0;
-        CHECK(fn.aligned_alloc(bad[i], 100) == NULL && errno == EINVAL, "%zu: errno %d", bad[i], errno);
-        errno = 0;
-        CHECK(fn.memalign(bad[i], 100) == NULL && errno == EINVAL, "%zu: errno %d", bad[i], errno);
-    }
-    for EACH (i, small) {
-        CHECK(fn.posix_memalign(&out, small[i], 100) == EINVAL && out == &page, "%zu", small[i]);
-        void *block = fn.memalign(small[i], 100);
-        CHECK(block != NULL && is_aligned(block, 16), "%zu", small[i]);
-        fn.free(block);
-    }
+    for
+        EACH(i, bad)
+        {
+            errno = 77;
+            CHECK(fn.posix_memalign(&out, bad[i], 100) == EINVAL, "%zu", bad[i]);
+            CHECK(is_untouched(out), "%zu: errno %d", bad[i], errno);
+            if (!own)
+                continue;
+            errno = 0;
+            CHECK(fn.aligned_alloc(bad[i], 100) == NULL && errno == EINVAL, "%zu: errno %d", bad[i], errno);
+            errno = 0;
+            CHECK(fn.memalign(bad[i], 100) == NULL && errno == EINVAL, "%zu: errno %d", bad[i], errno);
+        }
+    for
+        EACH(i, small)
+        {
+            CHECK(fn.posix_memalign(&out, small[i], 100) == EINVAL && out == &page, "%zu", small[i]);
+            void *block = fn.memalign(small[i], 100);
+            CHECK(block != NULL && is_aligned(block, 16), "%zu", small[i]);
+            fn.free(block);
+        }
     for (size_t align = (size_t)1 << 48; align != 0; align *= 2) {
         errno = 77;
         CHECK(fn.posix_memalign(&out, align, 100) == ENOMEM, "%zx", align);
@@ -286,11 +199,13 @@ static void bad_alignments(void)
         CHECK(fn.aligned_alloc(align, 100) == NULL && errno == ENOMEM, "%zx: errno %d", align, errno);
         CHECK(fn.mallocx(100, __builtin_ctzl(align)) == NULL, "%zx", align);
     }
-    for EACH (i, too_big) {
-        errno = 77;
-        CHECK(fn.posix_memalign(&out, 4096, too_big[i]) == ENOMEM, "%zu", too_big[i]);
-        CHECK(is_untouched(out), "%zu: errno %d", too_big[i], errno);
-    }
+    for
+        EACH(i, too_big)
+        {
+            errno = 77;
+            CHECK(fn.posix_memalign(&out, 4096, too_big[i]) == ENOMEM, "%zu", too_big[i]);
+            CHECK(is_untouched(out), "%zu: errno %d", too_big[i], errno);
+        }
 }
 
 static void check_aligned(const char *what, void *block, size_t align, size_t size)
@@ -323,33 +238,35 @@ static void every_alignment(void)
 {
     for (size_t align = 1; align <= GIB; align *= 2) {
         size_t near[] = {0, 1, 16, 17, 100, 1000, 5000, 33000, 70000, align - 1, align, align + 1, 3 * align};
-        for EACH (i, near) {
-            size_t size = near[i];
-            void *block = NULL;
-            if (size > 4 * MIB || (align > 64 * MIB && i % 4 != 0))
-                continue;
-            if (align >= sizeof(void *)) {
-                CHECK(fn.posix_memalign(&block, align, size) == 0, "%zu, %zu", align, size);
-                check_aligned("posix_memalign", block, align, size);
-                fn.free(block);
+        for
+            EACH(i, near)
+            {
+                size_t size = near[i];
+                void *block = NULL;
+                if (size > 4 * MIB || (align > 64 * MIB && i % 4 != 0))
+                    continue;
+                if (align >= sizeof(void *)) {
+                    CHECK(fn.posix_memalign(&block, align, size) == 0, "%zu, %zu", align, size);
+                    check_aligned("posix_memalign", block, align, size);
+                    fn.free(block);
+                }
+                check_aligned("aligned_alloc", block = fn.aligned_alloc(align, size), align, size);
+                if (fn.free_aligned_sized != NULL)
+                    fn.free_aligned_sized(block, align, size);
+                else
+                    fn.free(block);
+                check_aligned("memalign", block = fn.memalign(align, size), align, size);
+                aligned_resizes(block, align, size);
+                if (fn.mallocx == NULL)
+                    continue;
+                int lg_align = __builtin_ctzl(align);
+                block = fn.mallocx(size, lg_align | MALLOCX_ZERO);
+                CHECK(block != NULL && is_zero(block, size), "align %zu size %zu", align, size);
+                check_aligned("mallocx", block, align, size);
+                CHECK(fn.nallocx(size, lg_align) == fn.sallocx(block, 0), "align %zu size %zu: %zu, not %zu", align,
+                      size, fn.nallocx(size, lg_align), fn.sallocx(block, 0));
+                fn.sdallocx(block, size, lg_align);
             }
-            check_aligned("aligned_alloc", block = fn.aligned_alloc(align, size), align, size);
-            if (fn.free_aligned_sized != NULL)
-                fn.free_aligned_sized(block, align, size);
-            else
-                fn.free(block);
-            check_aligned("memalign", block = fn.memalign(align, size), align, size);
-            aligned_resizes(block, align, size);
-            if (fn.mallocx == NULL)
-                continue;
-            int lg_align = __builtin_ctzl(align);
-            block = fn.mallocx(size, lg_align | MALLOCX_ZERO);
-            CHECK(block != NULL && is_zero(block, size), "align %zu size %zu", align, size);
-            check_aligned("mallocx", block, align, size);
-            CHECK(fn.nallocx(size, lg_align) == fn.sallocx(block, 0), "align %zu size %zu: %zu, not %zu", align, size,
-                  fn.nallocx(size, lg_align), fn.sallocx(block, 0));
-            fn.sdallocx(block, size, lg_align);
-        }
     }
     void *block = fn.valloc(1);
     CHECK(is_aligned(block, page), "valloc = %p", block);
@@ -516,7 +433,8 @@ static void blocks_are_apart(void)
     for (unsigned long round = 0; round < rounds; round++) {
         unsigned s = (unsigned)(random_number() % SLOTS);
         if (slots[s].block != NULL) {
-            CHECK(is_filled(slots[s].block, slots[s].size, slots[s].tag), "%zu bytes at %p", slots[s].size, slots[s].block);
+            CHECK(is_filled(slots[s].block, slots[s].size, slots[s].tag), "%zu bytes at %p", slots[s].size,
+                  slots[s].block);
             if (random_number() % 4 == 0) {
                 size_t size = random_size() + 1;
                 void *moved = resize_by((unsigned)(random_number() % 4), slots[s].block, size);
@@ -546,16 +464,29 @@ static void tuning(void)
     static const struct {
         int parameter, value, result;
     } calls[] = {
-        {M_MXFAST, 64, 1},         {M_MXFAST, -1, 0},          {M_MXFAST, 161, 0},  {M_TRIM_THRESHOLD, -1, 1},
-        {M_TOP_PAD, 0, 1},         {M_MMAP_THRESHOLD, 1000, 1}, {M_MMAP_MAX, 0, 1},  {M_CHECK_ACTION, 3, 1},
-        {M_MMAP_THRESHOLD, 1 << 30, 0}, {M_PERTURB, 0, 1},     {M_PERTURB, 165, 0}, {M_ARENA_TEST, 8, 1},
-        {M_ARENA_MAX, 1, 1},       {-99, 1, 0},                {12345, 1, 0},
+        {M_MXFAST, 64, 1},
+        {M_MXFAST, -1, 0},
+        {M_MXFAST, 161, 0},
+        {M_TRIM_THRESHOLD, -1, 1},
+        {M_TOP_PAD, 0, 1},
+        {M_MMAP_THRESHOLD, 1000, 1},
+        {M_MMAP_MAX, 0, 1},
+        {M_CHECK_ACTION, 3, 1},
+        {M_MMAP_THRESHOLD, 1 << 30, 0},
+        {M_PERTURB, 0, 1},
+        {M_PERTURB, 165, 0},
+        {M_ARENA_TEST, 8, 1},
+        {M_ARENA_MAX, 1, 1},
+        {-99, 1, 0},
+        {12345, 1, 0},
     };
-    for EACH (i, calls) {
-        if (own)
-            CHECK(fn.mallopt(calls[i].parameter, calls[i].value) == calls[i].result, "mallopt(%d, %d)", calls[i].parameter,
-                  calls[i].value);
-    }
+    for
+        EACH(i, calls)
+        {
+            if (own)
+                CHECK(fn.mallopt(calls[i].parameter, calls[i].value) == calls[i].result, "mallopt(%d, %d)",
+                      calls[i].parameter, calls[i].value);
+        }
     enum { MANY = 60000 };
     void **blocks = fn.malloc(MANY * sizeof *blocks);
     for (unsigned i = 0; i < MANY; i++)
@@ -564,6 +495,21 @@ static void tuning(void)
         fn.free(blocks[i]);
     fn.free(blocks);
     CHECK(fn.malloc_trim(0) == 1, "60 MB were free");
+}
+
+/* The program's last act: each is misuse, to be caught. */
+static int misuse(const char *kind)
+{
+    void *block = fn.malloc(100), *aligned = fn.aligned_alloc(256, 256);
+    if (strcmp(kind, "free_sized") == 0)
+        fn.free_sized(block, 1000);
+    if (strcmp(kind, "free_aligned_sized") == 0)
+        fn.free_aligned_sized(aligned, 256, 2000);
+    if (strcmp(kind, "bad_alignment") == 0)
+        fn.free_aligned_sized(aligned, 100, 256);
+    if (strcmp(kind, "sdallocx") == 0)
+        fn.sdallocx(block, 5000, 0);
+    return 1;
 }
 
 int main(int argc, char **argv)
@@ -583,8 +529,9 @@ int main(int argc, char **argv)
         {"apart", blocks_are_apart},
         {"tuning", tuning},
     };
-    (void)argc;
     find_functions();
     prepare();
+    if (argc == 3 && strcmp(argv[1], "misuse") == 0)
+        return misuse(argv[2]);
     return run_sections(sections, sizeof sections / sizeof sections[0], argv);
 }

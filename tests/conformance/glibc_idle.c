@@ -79,8 +79,8 @@ int main(int argc, char **argv)
     pthread_t thread;
     find_functions();
     void *libc = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
-    struct mallinfo2 (*glibc_mallinfo2)(void) =
-        libc != NULL ? (struct mallinfo2(*)(void))dlsym(libc, "mallinfo2") : NULL;
+    struct mallinfo2 (*glibc_mallinfo2)(void) = libc != NULL ? (struct mallinfo2(*)(void))dlsym(libc, "mallinfo2")
+                                                             : NULL;
     CHECK(glibc_mallinfo2 != NULL, "no mallinfo2 in libc.so.6");
     if (glibc_mallinfo2 == NULL)
         return check_result();
@@ -94,8 +94,8 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "busy") == 0) {
         CHECK(m.arena > 0 && m.uordblks > 0 && m.hblkhd > 0, "%zu, %zu, %zu", m.arena, m.uordblks, m.hblkhd);
     } else {
-        CHECK(m.arena == 0 && m.uordblks == 0 && m.hblkhd == 0 && m.hblks == 0, "arena %zu, in use %zu, mapped %zu", m.arena,
-              m.uordblks, m.hblkhd);
+        CHECK(m.arena == 0 && m.uordblks == 0 && m.hblkhd == 0 && m.hblks == 0, "arena %zu, in use %zu, mapped %zu",
+              m.arena, m.uordblks, m.hblkhd);
         CHECK(fn.mallinfo2().hblkhd >= 40 * MIB, "hakmem's own are %zu", fn.mallinfo2().hblkhd);
     }
     fn.free(kept);

@@ -1,12 +1,12 @@
 # redis.bash - a real redis-server on a free loopback port, for the tests. redis_port and redis_pid are those of the last start.
 
-# redis_start FOLDER COMMAND...: COMMAND (redis-server, perhaps preloaded) with its data in FOLDER, once it answers.
+# redis_start FOLDER [NAME=VALUE...]: a server with its data in FOLDER and that environment, once it answers.
 redis_start() {
     local folder="$1" port tries
     shift
     mkdir -p "$folder"
-    for port in $(shuf -i 20000-32000 -n 20); do
-        "$@" --bind 127.0.0.1 --port "$port" --dir "$folder" --save '' --enable-debug-command yes --daemonize no \
+    for port in $(shuf -i 20000-32000 -n 5); do
+        env "$@" redis-server --bind 127.0.0.1 --port "$port" --dir "$folder" --save '' --enable-debug-command yes --daemonize no \
             --io-threads 2 --io-threads-do-reads yes --lazyfree-lazy-user-del yes --lazyfree-lazy-user-flush yes \
             >>"$folder/log" 2>&1 </dev/null 3>&- &
         redis_pid=$!

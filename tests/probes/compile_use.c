@@ -29,7 +29,9 @@ int unused_but_for_probes(const char *text, int number, size_t size)
     HK_PROBE_FIRE(no_such_probe, 1);
 #endif
 #ifdef STRUCTURE
-    struct pair { int a, b; } pair = {1, 2};
+    struct pair {
+        int a, b;
+    } pair = {1, 2};
     HK_PROBE_FIRE(superslab_map, pair, size);
 #endif
     int evaluated = 0;

@@ -28,10 +28,10 @@ static int64_t value(int place, int i, const char *names)
 #define FIRE_2(name, args) HK_PROBE_FIRE(name, V(name, 1, args), V(name, 2, args))
 #define FIRE_3(name, args) HK_PROBE_FIRE(name, V(name, 1, args), V(name, 2, args), V(name, 3, args))
 #define FIRE_4(name, args) HK_PROBE_FIRE(name, V(name, 1, args), V(name, 2, args), V(name, 3, args), V(name, 4, args))
-#define FIRE_5(name, args)                                                                                              \
+#define FIRE_5(name, args) \
     HK_PROBE_FIRE(name, V(name, 1, args), V(name, 2, args), V(name, 3, args), V(name, 4, args), V(name, 5, args))
-#define FIRE_6(name, args)                                                                                              \
-    HK_PROBE_FIRE(name, V(name, 1, args), V(name, 2, args), V(name, 3, args), V(name, 4, args), V(name, 5, args),        \
+#define FIRE_6(name, args)                                                                                        \
+    HK_PROBE_FIRE(name, V(name, 1, args), V(name, 2, args), V(name, 3, args), V(name, 4, args), V(name, 5, args), \
                   V(name, 6, args))
 
 __attribute__((visibility("default"))) void fire_all(void);

@@ -3,6 +3,7 @@
 #define HK_TESTS_IN_CHILD_H
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -10,6 +11,15 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* TSan takes a child that shares memory for a fork, and needs memory itself: tests of the two are left to the other builds. */
+#if defined(__SANITIZE_THREAD__)
+#define UNDER_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define UNDER_TSAN 1
+#endif
+#endif
 
 /* In a child: the line of the first claim that does not hold becomes the child's result. */
 #define CLAIM(what)          \
@@ -77,14 +87,27 @@ static inline int claims_of(int (*body)(void *), void *arg)
     return end.line != 0 ? end.line : end.status;
 }
 
+/* body(arg) in a child that shares this process's memory, as that of vfork does. Returns how it ended. */
+static inline int in_sharing_child(int (*body)(void *), void *arg)
+{
+    static _Alignas(16) char stack[262144];
+    int status = -1;
+    pid_t pid = clone(body, stack + sizeof stack, CLONE_VM | CLONE_VFORK | SIGCHLD, arg);
+    if (pid < 0)
+        abort();
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    return status;
+}
+
 /* Why a test does not run here: on standard error, and a failure where nothing may be skipped. For cmocka. */
-#define SKIP_BECAUSE(reason)                                                                          \
-    do {                                                                                              \
-        const char *no_skip = getenv("HAKMEM_TESTS_NO_SKIP");                                         \
-        if (no_skip != NULL && strcmp(no_skip, "1") == 0)                                             \
-            fail_msg("must not be skipped: %s", reason);                                              \
-        fprintf(stderr, "skipped: %s\n", reason);                                                     \
-        skip();                                                                                       \
+#define SKIP_BECAUSE(reason)                                  \
+    do {                                                      \
+        const char *no_skip = getenv("HAKMEM_TESTS_NO_SKIP"); \
+        if (no_skip != NULL && strcmp(no_skip, "1") == 0)     \
+            fail_msg("must not be skipped: %s", reason);      \
+        fprintf(stderr, "skipped: %s\n", reason);             \
+        skip();                                               \
     } while (0)
 
 #endif

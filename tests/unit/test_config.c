@@ -20,7 +20,7 @@
 #define DEFAULTS \
     "region:default,superslabs:default,cache:4m,decay_ms:100,retain:8m,ace_limit:256m,ace_hit_rate:90,print:0"
 
-static const char *program = "/proc/self/exe";
+static const char *program = "/proc/self/exe"; /* what the next one runs */
 static struct child_end end;
 
 /* ---- the process that is looked at ---- */
@@ -42,9 +42,10 @@ static void before_constructors(int argc, char **argv, char **envp)
     config_init();
     environ = saved;
 }
-__attribute__((section(".preinit_array"), used)) static void (*const preinit)(int, char **, char **) = before_constructors;
+__attribute__((section(".preinit_array"), used)) static void (*const preinit)(int, char **,
+                                                                              char **) = before_constructors;
 
-static int tell(const char *mode)
+static _Noreturn void tell(const char *mode)
 {
     char text[512];
     const char *conf;
@@ -54,10 +55,12 @@ static int tell(const char *mode)
     config_format(text, sizeof text);
     conf = getenv("HAKMEM_CONF");
     fprintf(stderr, "in force %s\ntrace %d secure %lu\nleft [%s]\n", text, hk_config.ace_trace, getauxval(AT_SECURE),
-            conf == NULL ? "(unset)" : strlen(conf) < 200 ? conf : "(long)");
+            conf == NULL         ? "(unset)"
+            : strlen(conf) < 200 ? conf
+                                 : "(long)");
     if (strcmp(mode, "twice") == 0)
         execle("/proc/self/exe", "test_config", "once", NULL, environ);
-    return 0;
+    _exit(0);
 }
 
 /* ---- the test's side ---- */
@@ -82,6 +85,7 @@ static const char *said_with(const char *mode, const char *conf, const char *mor
     struct start start = {mode, environment};
     snprintf(variable, sizeof variable, "HAKMEM_CONF=%s", conf);
     in_child(start_anew, &start, &end);
+    program = "/proc/self/exe";
     if (end.status != 0)
         fprintf(stderr, "status 0x%x, line %d\n%s", (unsigned)end.status, end.line, end.text);
     assert_int_equal(end.status, 0);
@@ -114,7 +118,8 @@ static void gives(const char *conf, const char *option)
 static void without_settings_the_defaults_are_in_force(void **state)
 {
     (void)state;
-    char *nothing[] = {NULL}, *others[] = {"HAKMEM_CONFX=cache:1m", "XHAKMEM_CONF=cache:1m", "HAKMEM_CON=cache:1m", NULL};
+    char *nothing[] = {NULL},
+         *others[] = {"HAKMEM_CONFX=cache:1m", "XHAKMEM_CONF=cache:1m", "HAKMEM_CON=cache:1m", NULL};
     struct start start = {"once", nothing};
     in_child(start_anew, &start, &end);
     assert_string_equal(end.text, "in force " DEFAULTS "\ntrace 0 secure 0\nleft [(unset)]\n");
@@ -145,7 +150,8 @@ static void a_value_is_taken_with_its_suffix(void **state)
     gives(",cache:2m,,", "cache:2m,");
     gives(" cache : 2m , decay_ms:7", "cache:2m,decay_ms:7,");
     gives("cache:1m,cache:2m,cache:3m", "cache:3m,");
-    gives("ace_hit_rate:100,superslabs:0,decay_ms:0", "superslabs:0,cache:4m,decay_ms:0,retain:8m,ace_limit:256m,ace_hit_rate:100,");
+    gives("ace_hit_rate:100,superslabs:0,decay_ms:0",
+          "superslabs:0,cache:4m,decay_ms:0,retain:8m,ace_limit:256m,ace_hit_rate:100,");
 }
 
 static void what_is_printed_can_be_given_again(void **state)
@@ -160,21 +166,30 @@ static void a_bad_value_gets_one_line_and_the_default(void **state)
 {
     (void)state;
     static const char *const bad[][2] = {
-        {"cache:", "\"\" for cache"},          {"cache", "\"\" for cache"},
-        {"cache:x", "\"x\" for cache"},        {"cache:m", "\"m\" for cache"},
-        {"cache:4mb", "\"4mb\" for cache"},    {"cache:4 m", "\"4 m\" for cache"},
-        {"cache:-1", "\"-1\" for cache"},      {"cache:+1", "\"+1\" for cache"},
-        {"cache:0x10", "\"0x10\" for cache"},  {"cache:1.5m", "\"1.5m\" for cache"},
-        {"cache:2g", "\"2g\" for cache"},      {"cache:1m:2m", "\"1m:2m\" for cache"},
+        {"cache:", "\"\" for cache"},
+        {"cache", "\"\" for cache"},
+        {"cache:x", "\"x\" for cache"},
+        {"cache:m", "\"m\" for cache"},
+        {"cache:4mb", "\"4mb\" for cache"},
+        {"cache:4 m", "\"4 m\" for cache"},
+        {"cache:-1", "\"-1\" for cache"},
+        {"cache:+1", "\"+1\" for cache"},
+        {"cache:0x10", "\"0x10\" for cache"},
+        {"cache:1.5m", "\"1.5m\" for cache"},
+        {"cache:2g", "\"2g\" for cache"},
+        {"cache:1m:2m", "\"1m:2m\" for cache"},
         {"cache:1m decay_ms:5", "\"1m decay_ms:5\" for cache"},
         {"cache:99999999999999999999", "\"99999999999999999999\" for cache"},
         {"cache:18446744073709551616", "\"18446744073709551616\" for cache"},
         {"cache:18014398509481985k", "\"18014398509481985k\" for cache"}, /* 2^64 + 1024 */
         {"cache:16777217t", "\"16777217t\" for cache"},
-        {"region:128t", "\"128t\" for region"},   {"ace_limit:31k", "\"31k\" for ace_limit"},
-        {"decay_ms:1k", "\"1k\" for decay_ms"},   {"decay_ms:3600001", "\"3600001\" for decay_ms"},
+        {"region:128t", "\"128t\" for region"},
+        {"ace_limit:31k", "\"31k\" for ace_limit"},
+        {"decay_ms:1k", "\"1k\" for decay_ms"},
+        {"decay_ms:3600001", "\"3600001\" for decay_ms"},
         {"ace_hit_rate:101", "\"101\" for ace_hit_rate"},
-        {"print:2", "\"2\" for print"},           {"print:yes", "\"yes\" for print"},
+        {"print:2", "\"2\" for print"},
+        {"print:yes", "\"yes\" for print"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         const char *text = said_with("once", bad[i][0], NULL);
@@ -183,7 +198,8 @@ static void a_bad_value_gets_one_line_and_the_default(void **state)
         assert_int_equal(count(text, "hakmem:"), 1);
         assert_int_equal(count(text, "\n"), 4);
     }
-    says(said_with("once", "cache:x", NULL), "takes a size from 0 to 1g, with suffix k, m, g, t or none; the default 4m is used\n");
+    says(said_with("once", "cache:x", NULL),
+         "takes a size from 0 to 1g, with suffix k, m, g, t or none; the default 4m is used\n");
     says(said_with("once", "decay_ms:x", NULL), "takes a whole number from 0 to 3600000; the default 100 is used\n");
     says(said_with("once", "superslabs:x", NULL), "takes a whole number from 0 up; the default is used\n");
     says(said_with("once", "print:x", NULL), "takes 0 or 1; the default 0 is used\n");
@@ -195,9 +211,16 @@ static void an_unknown_key_gets_one_line_with_the_known_ones(void **state)
 {
     (void)state;
     static const char *const unknown[][2] = {
-        {"colour:blue", "\"colour\""}, {"colour", "\"colour\""}, {":5", "\"\""},      {":", "\"\""},
-        {"Cache:1m", "\"Cache\""},     {"cach:1m", "\"cach\""},  {"caches:1m", "\"caches\""}, {"cache=1m", "\"cache=1m\""},
-        {"a b:1", "\"a b\""},          {"\033[31m:1", "\"?[31m\""},
+        {"colour:blue", "\"colour\""},
+        {"colour", "\"colour\""},
+        {":5", "\"\""},
+        {":", "\"\""},
+        {"Cache:1m", "\"Cache\""},
+        {"cach:1m", "\"cach\""},
+        {"caches:1m", "\"caches\""},
+        {"cache=1m", "\"cache=1m\""},
+        {"a b:1", "\"a b\""},
+        {"\033[31m:1", "\"?[31m\""},
     };
     for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++) {
         const char *text = said_with("once", unknown[i][0], NULL);
@@ -234,7 +257,8 @@ static void the_whole_table_is_printed_when_asked(void **state)
 static void ace_trace_is_on_for_1_alone(void **state)
 {
     (void)state;
-    static const char *const off[] = {"HAKMEM_ACE_TRACE=", "HAKMEM_ACE_TRACE=0", "HAKMEM_ACE_TRACE=10", "HAKMEM_ACE_TRACED=1"};
+    static const char *const off[] = {"HAKMEM_ACE_TRACE=", "HAKMEM_ACE_TRACE=0", "HAKMEM_ACE_TRACE=10",
+                                      "HAKMEM_ACE_TRACED=1"};
     says(said_with("once", "", "HAKMEM_ACE_TRACE=1"), "trace 1 ");
     for (int i = 0; i < 4; i++)
         says(said_with("once", "", off[i]), "trace 0 ");
@@ -285,7 +309,6 @@ static void a_program_with_more_rights_ignores_it(void **state)
     close(from);
     program = copy;
     const char *text = said_with("once", "cache:1m,colour:1,print:1", "HAKMEM_ACE_TRACE=1");
-    program = "/proc/self/exe";
     unlink(copy);
     if (strstr(text, "secure 0") != NULL)
         SKIP_BECAUSE("/tmp is mounted nosuid");
@@ -329,7 +352,7 @@ static void a_format_ends_at_its_buffer(void **state)
 int main(int argc, char **argv)
 {
     if (argc > 1)
-        return tell(argv[1]);
+        tell(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_settings_the_defaults_are_in_force),
         cmocka_unit_test(a_value_is_taken_with_its_suffix),

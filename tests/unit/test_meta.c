@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "../../src/meta.h"
@@ -149,7 +150,7 @@ static void *churn(void *arg)
     char *held[6] = {NULL};
     uintptr_t failures = 0;
     char mine = (char)(uintptr_t)arg;
-    for (unsigned round = 0; round < 1200; round++) {
+    for (unsigned round = 0; round < 400; round++) {
         unsigned i = (round * 7 + (unsigned)mine) % 6;
         if (held[i] != NULL) {
             failures += held[i][0] != mine || held[i][churned[i] - 1] != mine;
@@ -177,22 +178,58 @@ static void many_threads_share_it(void **state)
     }
 }
 
-static int use_in_child(void *arg)
-{
-    (void)arg;
-    meta_after_fork(true);
-    CLAIM(churn((void *)9) == NULL);
-    return 0;
-}
-
-static void parent_and_child_go_on_after_fork(void **state)
+/* By a raw clone: fork() would have the library's own handlers take the lock a second time. */
+static void parent_and_child_go_on_when_the_lock_was_held(void **state)
 {
     (void)state;
+    int status = -1;
     meta_before_fork();
-    assert_int_equal(claims_of(use_in_child, NULL), 0);
+    pid_t pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (pid == 0) {
+        meta_after_fork(true);
+        syscall(SYS_exit_group, churn((void *)9) == NULL ? 0 : 1);
+    }
     meta_after_fork(false);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
     assert_null(churn((void *)5));
 }
+
+#ifndef UNDER_TSAN
+static void *churn_until_told(void *arg)
+{
+    uintptr_t failures = 0;
+    while (atomic_load_relaxed((int *)arg) == 0)
+        failures += (uintptr_t)churn((void *)3);
+    return (void *)failures;
+}
+
+/* Raw clones at any moment: what another thread was doing to the lists is whole or lost, and never twice in use. */
+static void a_raw_clone_finds_the_lists_whole(void **state)
+{
+    (void)state;
+    pthread_t threads[2];
+    int stop = 0;
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, churn_until_told, &stop), 0);
+    for (int round = 0; round < 50; round++) {
+        int status = -1;
+        pid_t pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+        if (pid == 0) {
+            meta_after_fork(true);
+            syscall(SYS_exit_group, churn((void *)9) == NULL ? 0 : 1);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+    }
+    atomic_store_relaxed(&stop, 1);
+    for (int i = 0; i < 2; i++) {
+        void *failures;
+        assert_int_equal(pthread_join(threads[i], &failures), 0);
+        assert_null(failures);
+    }
+}
+#endif
 
 int main(void)
 {
@@ -204,7 +241,10 @@ int main(void)
         cmocka_unit_test(nothing_is_freed_for_null),
         cmocka_unit_test(a_refusal_is_null_with_enomem),
         cmocka_unit_test(many_threads_share_it),
-        cmocka_unit_test(parent_and_child_go_on_after_fork),
+        cmocka_unit_test(parent_and_child_go_on_when_the_lock_was_held),
+#ifndef UNDER_TSAN
+        cmocka_unit_test(a_raw_clone_finds_the_lists_whole),
+#endif
     };
     return cmocka_run_group_tests_name("meta", tests, NULL, NULL);
 }

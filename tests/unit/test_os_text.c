@@ -19,11 +19,11 @@ static void a_format_gives_what_printf_gives(void **state)
 {
     (void)state;
     char ours[256], theirs[256];
-#define SAME(...)                                                                            \
-    do {                                                                                     \
-        size_t len = os_format(ours, sizeof ours, __VA_ARGS__);                              \
-        assert_int_equal(len, (size_t)snprintf(theirs, sizeof theirs, __VA_ARGS__));         \
-        assert_string_equal(ours, theirs);                                                   \
+#define SAME(...)                                                                    \
+    do {                                                                             \
+        size_t len = os_format(ours, sizeof ours, __VA_ARGS__);                      \
+        assert_int_equal(len, (size_t)snprintf(theirs, sizeof theirs, __VA_ARGS__)); \
+        assert_string_equal(ours, theirs);                                           \
     } while (0)
     SAME("plain");
     SAME("%d %d %d %d", 0, -1, INT32_MAX, INT32_MIN);

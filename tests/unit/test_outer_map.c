@@ -40,8 +40,16 @@ static void any_address_may_be_asked_for(void **state)
 {
     (void)state;
     int on_stack;
-    const uint64_t addresses[] = {0,          1,          0xffff,         0x10000,    (UINT64_C(1) << 47) - 1, UINT64_C(1) << 47,
-                                  (UINT64_C(1) << 48) - 1, UINT64_C(1) << 48, UINT64_C(1) << 63, UINT64_MAX};
+    const uint64_t addresses[] = {0,
+                                  1,
+                                  0xffff,
+                                  0x10000,
+                                  (UINT64_C(1) << 47) - 1,
+                                  UINT64_C(1) << 47,
+                                  (UINT64_C(1) << 48) - 1,
+                                  UINT64_C(1) << 48,
+                                  UINT64_C(1) << 63,
+                                  UINT64_MAX};
     for (size_t i = 0; i < sizeof addresses / sizeof addresses[0]; i++)
         belongs_to_nobody(ADDRESS(addresses[i]));
     for (unsigned bit = 0; bit < 64; bit++)
@@ -159,7 +167,8 @@ static void threads_that_make_the_same_leaf_lose_nothing(void **state)
         belongs_to_nobody(ADDRESS(leaf << 32 | 8 << HK_UNIT_SHIFT));
     }
     /* What the losers mapped is unmapped: 64 leaves of 512 KiB are left, and what a thread's own start may have cost. */
-    assert_true(atomic_load_relaxed(&os_account.mapped) - mapped < UINT64_C(65) * 65536 * sizeof(uintptr_t) + (16 << 20));
+    assert_true(atomic_load_relaxed(&os_account.mapped) - mapped <
+                UINT64_C(65) * 65536 * sizeof(uintptr_t) + (16 << 20));
 }
 
 int main(void)

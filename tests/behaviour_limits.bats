@@ -1,0 +1,147 @@
+# When address space is short, the region is missing, or the kernel refuses.
+
+load lib/common
+
+setup() {
+    PATH="$HAKMEM_BUILD/tests/behaviour:$PATH"
+    hk_test_program behaviour/address_limit >/dev/null
+}
+
+# each_fallback COMMAND ARGS...: with each way to be without SuperSlabs, from some on or at all, as its last argument.
+each_fallback() {
+    local conf
+    for conf in region:0 superslabs:0 superslabs:1 region:4m; do
+        echo "HAKMEM_CONF=$conf"
+        "$@" "$conf"
+    done
+}
+
+# same_output CONF PROGRAM ARGS...: under CONF as without the allocator.
+same_output() {
+    local conf="$1"
+    shift
+    "$@" >"$BATS_TEST_TMPDIR/without" 2>&1
+    hk_preload "HAKMEM_CONF=$conf" "$@" >"$BATS_TEST_TMPDIR/with" 2>&1
+    cmp "$BATS_TEST_TMPDIR/without" "$BATS_TEST_TMPDIR/with"
+}
+
+@test "under ulimit -v 200000 a program gets 150 MB of blocks, can use again what it freed, and survives ENOMEM" {
+    (ulimit -v 200000 && hk_preload address_limit 150)
+}
+
+@test "under ulimit -v 200000 the fallback alone gives 150 MB too" {
+    (ulimit -v 200000 && hk_preload HAKMEM_CONF=region:0 address_limit 150)
+}
+
+@test "under ulimit -v 200000 python3 gets 100 MB of small objects, twice" {
+    require_command python3
+    (ulimit -v 200000 && hk_preload PYTHONMALLOC=malloc python3 -c '
+for size in 900, 4000:
+    blocks = [bytes([i % 256]) * size for i in range(100_000_000 // size)]
+    assert all(b[-1] == i % 256 for i, b in enumerate(blocks))
+    del blocks
+')
+}
+
+@test "python3 runs by the fallback" {
+    require_command python3
+    python_by() {
+        same_output "$1" env PYTHONMALLOC=malloc PYTHONHASHSEED=0 python3 -c '
+import json, re, threading
+texts = {}
+def work(n):
+    data = {str(i): list(range(i % 40)) for i in range(1500)}
+    texts[n] = len(json.dumps(data)) + len(re.findall("1[0-9]", json.dumps(data)))
+threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+for t in threads: t.start()
+for t in threads: t.join()
+print(sorted(texts.items()))'
+    }
+    each_fallback python_by
+}
+
+@test "sort runs by the fallback" {
+    seq 300000 | awk '{ print ($1 * 7919) % 1000003, "line", $1 }' >"$BATS_TEST_TMPDIR/lines"
+    sort_by() {
+        same_output "$1" sort -n --parallel=4 "$BATS_TEST_TMPDIR/lines"
+    }
+    each_fallback sort_by
+}
+
+@test "threads that free each other's blocks run by the fallback" {
+    threads_by() {
+        hk_preload "HAKMEM_CONF=$1" threads exchange 16 5000
+        hk_preload "HAKMEM_CONF=$1" threads outlive 16 5
+    }
+    each_fallback threads_by
+}
+
+# refuse CALL WHEN [CALL WHEN...]: runs the program `refused` under strace, which makes calls fail; its status must be 0.
+refuse() {
+    local what="$*" output status=0
+    local -a inject=()
+    while [ $# -gt 0 ]; do
+        inject+=(-e "inject=$1:error=ENOMEM:when=$2")
+        shift 2
+    done
+    output=$(strace -o /dev/null -e trace=%memory "${inject[@]}" -E "LD_PRELOAD=$HAKMEM_LIB" \
+        -E HAKMEM_CONF=decay_ms:5 refused 2>&1) || status=$?
+    [ "$status" -eq 0 ] || fail "refused at $what: status $status: $output"
+    [[ "$output" =~ ([0-9]+)\ allocations\ were\ refused ]] || fail "refused at $what: $output"
+    [ "${BASH_REMATCH[1]}" -eq 0 ] || runs_refused=$((runs_refused + 1))
+}
+
+# first_of CALL: its first call after the dynamic linker's own, which end where it unmaps its cache of libraries.
+first_of() {
+    strace -o "$BATS_TEST_TMPDIR/calls" -e trace=%memory -E "LD_PRELOAD=$HAKMEM_LIB" refused >/dev/null
+    grep -q '^munmap(' "$BATS_TEST_TMPDIR/calls"
+    awk -v call="$1(" 'index($0, call) == 1 { n++ } /^munmap\(/ { exit } END { print n + 1 }' "$BATS_TEST_TMPDIR/calls"
+}
+
+# refuse_each CALL COUNT: each of its first COUNT calls alone, and from each of them on all.
+refuse_each() {
+    local n first last
+    first=$(first_of "$1")
+    last=$((first + $2))
+    if full_tier; then last=$((first + 10 * $2)); fi
+    for ((n = first; n < last; n++)); do
+        refuse "$1" "$n"
+        refuse "$1" "$n+"
+    done
+}
+
+@test "mmap that fails at any call gives NULL with ENOMEM or is got over" {
+    require_command strace
+    runs_refused=0
+    refuse_each mmap 20
+    echo "$runs_refused runs saw an allocation refused"
+    [ "$runs_refused" -gt 3 ]
+}
+
+@test "mprotect that fails at any call is got over" {
+    require_command strace
+    refuse_each mprotect 10
+}
+
+@test "madvise and munmap that fail at any call are got over" {
+    require_command strace
+    refuse_each madvise 10
+    refuse_each munmap 10
+}
+
+@test "mremap that fails at any call is got over" {
+    require_command strace
+    refuse_each mremap 5
+}
+
+@test "mmap, mprotect and mremap that all fail from any call on give NULL with ENOMEM" {
+    local n mmap mprotect mremap
+    require_command strace
+    mmap=$(first_of mmap) mprotect=$(first_of mprotect) mremap=$(first_of mremap)
+    runs_refused=0
+    for n in 0 1 2 3 4 5 6 8 10 15 20 30 50; do
+        refuse mmap "$((mmap + n))+" mprotect "$((mprotect + n))+" mremap "$mremap+"
+        refuse mmap "$((mmap + n))+" mprotect "$mprotect+" mremap "$mremap+"
+    done
+    [ "$runs_refused" -gt 10 ]
+}
