@@ -1,5 +1,5 @@
-/* libfloor - the least that a preloaded allocator of hakmem's design can do, to measure what the rest costs: a LIFO for each
- * thread and class, one byte for each 64 KiB in a flat map, and nothing else. Nothing is checked, counted, shared or given
+/* libfloor - the least that a preloaded allocator of hakmem's design can do, to measure what the rest costs: a LIFO for
+ * each thread and class, one byte for each 64 KiB in a flat map, no more. Nothing is checked, counted, shared or given
  * back; slabs go from the region to a thread and stay. Not for use. */
 #include <errno.h>
 #include <stdbool.h>

@@ -1,5 +1,5 @@
-/* random_mixed - each step picks a slot at random: frees its block if it holds one, else allocates one of a random size and
- * writes its first byte.
+/* random_mixed - each step picks a slot at random: frees its block if it holds one, else allocates one of a random size
+ * and writes its first byte.
  *
  *   random_mixed [--ops N] [--ws SLOTS] [--lo BYTES] [--hi BYTES] [--threads N] [--seed N] [--null]
  *
@@ -23,12 +23,13 @@ static uint64_t ops = 10000000, ws = 8192, lo = 16, hi = 1040, threads = 1, seed
 static bool null;
 
 static char nothing[64];
-static pthread_barrier_t start, end;
+static pthread_barrier_t start;
 
 struct worker {
     pthread_t thread;
     void **slots;
     uint64_t random, allocs, bytes;
+    double began, ended; /* by the worker's own clock reads: main may be scheduled late */
 };
 
 static void die(const char *why)
@@ -71,23 +72,24 @@ static inline __attribute__((always_inline)) void run_loop(struct worker *worker
     worker->bytes = bytes;
 }
 
-static void *work(void *arg)
-{
-    struct worker *worker = arg;
-    pthread_barrier_wait(&start);
-    if (null)
-        run_loop(worker, true);
-    else
-        run_loop(worker, false);
-    pthread_barrier_wait(&end);
-    return NULL;
-}
-
 static double now(void)
 {
     struct timespec ts;
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+}
+
+static void *work(void *arg)
+{
+    struct worker *worker = arg;
+    pthread_barrier_wait(&start);
+    worker->began = now();
+    if (null)
+        run_loop(worker, true);
+    else
+        run_loop(worker, false);
+    worker->ended = now();
+    return NULL;
 }
 
 /* The process's own peak in KiB; getrusage would tell that of the parent, were it higher. */
@@ -153,29 +155,28 @@ int main(int argc, char **argv)
     struct worker *workers = (struct worker *)(void *)books;
     memset(books, 0, bytes); /* so that the first touch of a slot costs no page fault */
 
-    pthread_barrier_init(&start, NULL, (unsigned)threads + 1);
-    pthread_barrier_init(&end, NULL, (unsigned)threads + 1);
+    pthread_barrier_init(&start, NULL, (unsigned)threads);
     for (uint64_t t = 0; t < threads; t++) {
         workers[t].slots = (void **)(void *)(books + threads * sizeof(struct worker) + t * slot_bytes);
         workers[t].random = (seed * threads + t + 1) * 0x9e3779b97f4a7c15u;
         if (pthread_create(&workers[t].thread, NULL, work, &workers[t]) != 0)
             die("can't start a thread");
     }
-    pthread_barrier_wait(&start);
-    double began = now();
-    pthread_barrier_wait(&end);
-    double took = now() - began;
 
     uint64_t allocs = 0, requested = 0;
+    double began = 0, ended = 0;
     for (uint64_t t = 0; t < threads; t++) {
         pthread_join(workers[t].thread, NULL);
         allocs += workers[t].allocs;
         requested += workers[t].bytes;
+        began = t == 0 || workers[t].began < began ? workers[t].began : began;
+        ended = workers[t].ended > ended ? workers[t].ended : ended;
     }
     Dl_info where = {0};
     void *(*function)(size_t) = malloc;
     dladdr(*(void **)&function, &where);
-    printf("mops=%.3f rss_kib=%lu allocs=%llu bytes=%llu malloc=%s\n", (double)(ops * threads) / took / 1e6, peak_kib(),
-           (unsigned long long)allocs, (unsigned long long)requested, where.dli_fname == NULL ? "?" : where.dli_fname);
+    printf("mops=%.3f rss_kib=%lu allocs=%llu bytes=%llu malloc=%s\n", (double)(ops * threads) / (ended - began) / 1e6,
+           peak_kib(), (unsigned long long)allocs, (unsigned long long)requested,
+           where.dli_fname == NULL ? "?" : where.dli_fname);
     return 0;
 }

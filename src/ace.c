@@ -102,8 +102,9 @@ void ace_fail(unsigned class_idx, size_t size, enum hk_ace_fail failure, int err
     HK_PROBE_FIRE(ace_fail, class_idx, size, failure, error, limit, fails);
     if (hk_config.ace_trace) {
         struct text name = class_name(class_idx), cause = errno_text(error);
-        os_message("hakmem: ACE %s: %zu bytes (class %s)%s%s%s\n", failure_names[failure], size, name.chars, cause.chars,
-                   failure == ACE_MAPFAIL ? ", limit " : "", failure == ACE_MAPFAIL ? limit_names[limit] : "");
+        os_message("hakmem: ACE %s: %zu bytes (class %s)%s%s%s\n", failure_names[failure], size, name.chars,
+                   cause.chars, failure == ACE_MAPFAIL ? ", limit " : "",
+                   failure == ACE_MAPFAIL ? limit_names[limit] : "");
     }
     errno = saved;
 }

@@ -1,13 +1,13 @@
-/* ace.h - ACE, the Adaptive Cache Engine: everything above HK_CACHED_MAX (32 KiB). And the caps that it sets for mid classes.
+/* ace.h - ACE, the Adaptive Cache Engine: everything above HK_CACHED_MAX (32 KiB).
  *
  * large  (to 2 MiB)    a block is a run of units of a SuperSlab; freed runs wait in their class's pool
- * huge   (above)       a block is a mapping of its own, outside the region; freed mappings wait in one cache up to ace_limit
+ * huge   (above)       a block is a mapping of its own, outside the region; freed mappings wait in one cache
  *
- * A pool's cap moves with demand toward hk_config.ace_hit_rate: a window's misses raise it, blocks that stayed unused all
- * the window lower it (probe ace_adapt). What a cache can't serve is one of three failures:
- *   Threshold   no class within the allowed waste (size beyond ace_limit, or an alignment beyond 2 MiB): mapped directly
+ * A pool's cap moves with demand toward hk_config.ace_hit_rate (ace_cap.h, probe ace_adapt); so do the caps of the
+ * mid classes' chains in the shared pool. What a cache can't serve is one of three failures:
+ *   Threshold   no class within the allowed waste (size beyond ace_limit, or alignment beyond 2 MiB): mapped directly
  *   Exhaustion  the pool is empty and no SuperSlab can be had: served as a huge block
- *   MapFail     the kernel refused: caches are purged, tried once more, then NULL with ENOMEM                            */
+ *   MapFail     the kernel refused: caches are purged, tried once more, then NULL with ENOMEM */
 #ifndef HK_ACE_H
 #define HK_ACE_H
 
@@ -15,9 +15,9 @@
 #include "base.h"
 #include "slab.h"
 
-/* A block of at least size bytes (0..PTRDIFF_MAX; one of HK_CACHED_MAX or less is served as one byte more than that) at a
- * multiple of align, a power of two, PTRDIFF_MAX at most. zero: all of the block reads zero. NULL with ENOMEM, once MapFail
- * has been told. errno kept otherwise. */
+/* A block of at least size bytes (0..PTRDIFF_MAX; one of HK_CACHED_MAX or less is served as one byte more than that)
+ * at a multiple of align, a power of two, PTRDIFF_MAX at most. zero: all of the block reads zero. NULL with ENOMEM,
+ * once MapFail has been told. errno kept otherwise. */
 HK_HIDDEN void *ace_alloc(size_t size, size_t align, bool zero);
 
 /* A large run, found by the caller in the SuperSlab. False: ptr is not the start of a live block of it. */

@@ -1,5 +1,6 @@
-/* ace_account.h - how ACE writes the account of its classes: every writer of such a count holds the class's lock, so that a
- * load and a store do, and readers (any, without the lock) see no torn number. Failures alone are added atomically. */
+/* ace_account.h - how ACE writes the account of its classes: every writer of such a count holds the class's lock, so
+ * that a load and a store do, and readers (any, without the lock) see no torn number. Failures alone are added
+ * atomically. */
 #ifndef HK_ACE_ACCOUNT_H
 #define HK_ACE_ACCOUNT_H
 

@@ -1,14 +1,13 @@
-/* ace_huge.h - blocks with a mapping of their own, outside the region, and the cache of mappings that were freed.
- *
- *   live:    outer_map_find(base) = {OUTER_HUGE, h}, h->in_use       size <= mapped, a multiple of the unit
- *   cached:  the same, but !h->in_use: so a second free is known for one until the mapping is gone               */
+/* ace_huge.h - ACE's blocks with a mapping of their own, outside the region. Mappings that were freed wait for the
+ * next block: one that is too long by more than an eighth is split, and one that is too short grows by mremap, since
+ * pages that are there already are worth more than fresh ones. */
 #ifndef HK_ACE_HUGE_H
 #define HK_ACE_HUGE_H
 
 #include "base.h"
 
-/* Serve `size` bytes, at a multiple of align, for a request of class_idx (which a MapFail names). cached: it may come from
- * the cache. NULL with ENOMEM after MapFail has been told. */
+/* Serve `size` bytes, at a multiple of align, for a request of class_idx (which a MapFail names). cached: it may
+ * come from the cache. NULL with ENOMEM after MapFail has been told. */
 HK_HIDDEN void *ace_huge_alloc(unsigned class_idx, size_t size, size_t align, bool zero, bool cached);
 
 /* As for large. ace_huge_trim() unmaps the coldest first. */

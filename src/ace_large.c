@@ -47,7 +47,8 @@ static inline void set_count(unsigned class_idx, struct large_pool *pool, uint32
     atomic_store_relaxed(&hk_account[class_idx].cached_blocks, count);
 }
 
-static inline void push(unsigned class_idx, struct large_pool *pool, struct slab *run)
+/* True: more waits than was known outside. */
+static inline bool push(unsigned class_idx, struct large_pool *pool, struct slab *run)
 {
     run->prev = NULL;
     run->next = pool->head;
@@ -57,10 +58,11 @@ static inline void push(unsigned class_idx, struct large_pool *pool, struct slab
         pool->tail = run;
     pool->head = run;
     set_count(class_idx, pool, pool->count + 1);
-    if (hk_unlikely(pool->count > pool->posted)) {
-        atomic_store_relaxed(&pool->posted, pool->count);
-        atomic_add_relaxed(&ace_large_posted, run_bytes(class_idx));
-    }
+    if (hk_likely(pool->count <= pool->posted))
+        return false;
+    atomic_store_relaxed(&pool->posted, pool->count);
+    atomic_add_relaxed(&ace_large_posted, run_bytes(class_idx));
+    return true;
 }
 
 static inline struct slab *pop(unsigned class_idx, struct large_pool *pool)
@@ -110,7 +112,8 @@ static size_t give_back(unsigned class_idx, struct slab *run)
     size_t bytes = 0;
     while (run != NULL) {
         struct slab *next = run->next;
-        HK_PROBE_FIRE(slab_release, class_idx, run->base, run->units, atomic_load_relaxed(&hk_account[class_idx].slabs));
+        HK_PROBE_FIRE(slab_release, class_idx, run->base, run->units,
+                      atomic_load_relaxed(&hk_account[class_idx].slabs));
         superslab_give(run);
         bytes += run_bytes(class_idx);
         run = next;
@@ -252,9 +255,9 @@ bool ace_free_large(struct slab *run, void *ptr)
     run->in_use = false;
     run->stamp_ms = atomic_load_relaxed(&reclaim_clock_ms);
     ace_count_free(&hk_account[class_idx], run->size);
-    push(class_idx, pool, run);
+    bool more = push(class_idx, pool, run);
     struct slab *excess = NULL;
-    if (hk_unlikely(pool->count > pool->cap.cap || is_too_much(pool))) {
+    if (hk_unlikely(pool->count > pool->cap.cap || (more && is_too_much(pool)))) {
         excess = cut(class_idx, pool, pool->count > pool->cap.cap ? pool->count - pool->cap.cap : 1);
         post(class_idx, pool);
     }
@@ -262,7 +265,8 @@ bool ace_free_large(struct slab *run, void *ptr)
     hk_unlock(&pool->lock);
     if (hk_unlikely(excess != NULL))
         give_back(class_idx, excess);
-    reclaim_check();
+    if (hk_unlikely(more))
+        reclaim_check();
     return true;
 }
 

@@ -46,8 +46,7 @@ static char **environment(void)
     if (environ != NULL)
         return environ;
     uintptr_t *argc = &__libc_stack_end == NULL ? NULL : __libc_stack_end;
-    uintptr_t *end =
-        (uintptr_t *)getauxval(AT_RANDOM); /* lies above the arrays: what isn't as expected is left alone */
+    uintptr_t *end = (uintptr_t *)getauxval(AT_RANDOM); /* above the arrays; what isn't as expected is left alone */
     if (argc == NULL || end <= argc + 2 || *argc > (uintptr_t)(end - argc) - 3)
         return NULL;
     char **argv = (char **)(argc + 1);
@@ -156,7 +155,7 @@ static bool parse_value(const struct option *option, struct slice text, uint64_t
         *value = option->initial;
         return true;
     }
-    unsigned shift = option->type == OPTION_SIZE && text.len > 1 ? suffix_shift(text.ptr[text.len - 1]) : 0;
+    unsigned shift = option->type == OPTION_SIZE && text.len != 0 ? suffix_shift(text.ptr[text.len - 1]) : 0;
     size_t digits = text.len - (shift != 0);
     uint64_t n = 0;
     if (digits == 0)

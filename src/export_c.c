@@ -29,9 +29,9 @@ HK_EXPORT int __posix_memalign(void **out, size_t align, size_t size) HK_ALIAS_O
 HK_EXPORT int __libc_mallopt(int parameter, int value) HK_ALIAS_OF(mallopt);
 HK_EXPORT struct mallinfo __libc_mallinfo(void) HK_ALIAS_OF(mallinfo);
 
-static void *fail(int error)
+static void *bad_alignment(void)
 {
-    errno = error;
+    errno = EINVAL;
     return NULL;
 }
 
@@ -39,7 +39,7 @@ HK_EXPORT void *calloc(size_t count, size_t size)
 {
     size_t bytes;
     if (hk_unlikely(__builtin_mul_overflow(count, size, &bytes)))
-        return fail(ENOMEM);
+        return heap_out_of_memory(SIZE_MAX);
     return heap_calloc(bytes);
 }
 
@@ -59,7 +59,7 @@ HK_EXPORT void *reallocarray(void *ptr, size_t count, size_t size)
 {
     size_t bytes;
     if (hk_unlikely(__builtin_mul_overflow(count, size, &bytes)))
-        return fail(ENOMEM);
+        return heap_out_of_memory(SIZE_MAX);
     return realloc(ptr, bytes);
 }
 
@@ -76,7 +76,7 @@ HK_EXPORT void *reallocf(void *ptr, size_t size)
 HK_EXPORT void *aligned_alloc(size_t align, size_t size)
 {
     if (hk_unlikely(!hk_is_power_of_two(align)))
-        return fail(EINVAL);
+        return bad_alignment();
     return heap_aligned_alloc(align, size);
 }
 
@@ -84,7 +84,7 @@ HK_EXPORT void *aligned_alloc(size_t align, size_t size)
 HK_EXPORT void *memalign(size_t align, size_t size)
 {
     if (hk_unlikely(!hk_is_power_of_two(align)))
-        return fail(EINVAL);
+        return bad_alignment();
     return heap_aligned_alloc(align, size);
 }
 
@@ -119,7 +119,7 @@ HK_EXPORT void *pvalloc(size_t size)
 {
     size_t page = page_size();
     if (hk_unlikely(size > SIZE_MAX - (page - 1)))
-        return fail(ENOMEM);
+        return heap_out_of_memory(SIZE_MAX);
     return heap_aligned_alloc(page, size == 0 ? page : hk_align_up(size, page));
 }
 

@@ -46,6 +46,7 @@ void heap_init(void)
 
 void *heap_out_of_memory(size_t size)
 {
+    account_add(&hk_account[hk_class_of_size(size)].alloc_fails, 1);
     errno = ENOMEM;
     if (HK_PROBE_ON(alloc_fail)) {
         enum os_limit limit = size <= PTRDIFF_MAX ? os_limit_hit(size, ENOMEM) : OS_LIMIT_NONE;
@@ -290,11 +291,14 @@ void heap_free_sized(void *ptr, size_t size, size_t align)
 size_t heap_trim(size_t keep)
 {
     heap_init();
-    uint64_t now_ms = os_now_ms();
+    uint64_t now_ms = os_now_ms(), mapped = atomic_load_relaxed(&os_account.mapped);
     cache_drain_all(DRAIN_TRIM);
     size_t purged = shared_pool_decay(now_ms, 0);
     ace_decay(now_ms, 0);
-    return purged + superslab_purge(now_ms, 0, keep);
+    purged += superslab_purge(now_ms, 0, keep);
+    /* What was unmapped may have been purged before: the greater of the two is what surely went back. */
+    uint64_t left = atomic_load_relaxed(&os_account.mapped);
+    return mapped > left && mapped - left > purged ? mapped - left : purged;
 }
 
 void heap_tick(uint64_t now_ms)

@@ -41,9 +41,9 @@ static bool make_leaf(uintptr_t unit)
     struct leaf *leaf = os_map(sizeof *leaf, HK_UNIT_SIZE, OS_META), *expected = NULL;
     if (leaf == NULL)
         return false;
+    /* Where another thread was first, and the kernel refuses the unmap: its pages were never touched. */
     if (!atomic_cas_acq_rel(&root[unit >> LEVEL_BITS], &expected, leaf))
-        os_unmap(leaf, sizeof *leaf,
-                 OS_META); /* another thread was first; if the kernel refuses, it was never touched */
+        os_unmap(leaf, sizeof *leaf, OS_META);
     return true;
 }
 

@@ -44,8 +44,8 @@ static void next_window(uint64_t now_ms)
     atomic_store_relaxed(&reclaim_peak, last > live ? last : live);
 }
 
-/* What is cold goes first. Of what may stay, mappings hold half at most, runs an eighth, and units, which serve all, the
- * rest. */
+/* What is cold goes first. Of what may stay, mappings hold half at most, runs an eighth, and units, which serve all,
+ * the rest. */
 static size_t purge_excess(uint64_t now_ms)
 {
     size_t purged = ace_huge_decay(now_ms, hk_config.decay_ms);
@@ -53,9 +53,11 @@ static size_t purge_excess(uint64_t now_ms)
     purged += superslab_purge(now_ms, hk_config.decay_ms, 0);
     size_t keep = reclaim_bound() - reclaim_slack(reclaim_live_bytes()) / 2;
     if (reclaim_free_bytes() > keep) {
+        if (atomic_load_relaxed(&shared_pool_sparse) > keep / 4)
+            purged += shared_pool_purge(now_ms);
         purged += ace_huge_trim(keep / 2);
         ace_large_trim(keep / 8);
-        size_t cached = ace_cached_bytes();
+        size_t cached = ace_cached_bytes() + atomic_load_relaxed(&shared_pool_sparse);
         purged += superslab_purge(now_ms, 0, cached < keep ? keep - cached : 0);
     }
     return purged;

@@ -1,21 +1,23 @@
-/* reclaim.h - when free memory goes back to the system: what has waited for decay_ms, and at once what exceeds a bound, since
- * a memory cgroup does not refuse memory, it kills.
+/* reclaim.h - when free memory goes back to the system: what has waited for decay_ms, and at once what exceeds a
+ * bound, since a memory cgroup does not refuse memory, it kills.
  *
- *   free   =  free units that may be dirty  +  runs and mappings that wait in ACE
- *   live   =  units in use, but those of runs that wait  +  huge blocks
- *   free  <=  slack + min(peak - live, 4 * retain),    slack = retain + live / 8,    else half of the slack is given back
+ *   free   =  free units that may be dirty  +  free blocks of sparse slabs  +  runs and mappings that wait in ACE
+ *   live   =  units in use, but for what of them is free as above  +  huge blocks
+ *   slack  =  retain + live / 8
+ *   free  <=  slack + min(peak - live, 4 * retain),  else it is brought down by half of the slack below that
  *
- * peak is the most that was live within the last decay_ms or two: what was in use a moment ago may wait for its return, so
- * that a program which allocates and frees great blocks again and again does not fault them in each time; live + free
- * exceeds a recent peak by no more than the slack. live counts what was handed to classes, not what the program holds: thread
- * caches' blocks and partly used slabs are in it. It is exact where it matters, for large blocks, and costs no count on any
- * fast path. */
+ * peak is the most that was live within the last decay_ms or two: what was in use a moment ago may wait for its
+ * return, so that a program which allocates and frees great blocks again and again does not fault them in each time;
+ * live + free exceeds a recent peak by no more than the slack. live counts what was handed to classes, not what the
+ * program holds: thread caches' blocks and partly used slabs are in it. It is exact where it matters, for large
+ * blocks, and costs no count on any fast path. */
 #ifndef HK_RECLAIM_H
 #define HK_RECLAIM_H
 
 #include "ace_large.h"
 #include "base.h"
 #include "config.h"
+#include "shared_pool.h"
 #include "superslab.h"
 
 /* The clock as the last tick read it, in ms: a stamp that costs nothing. any: */
@@ -36,13 +38,14 @@ static inline void reclaim_set_clock(uint64_t now_ms)
 static inline size_t reclaim_free_bytes(void)
 {
     return superslab_dirty_bytes() + (size_t)atomic_load_relaxed(&ace_large_posted) +
-           (size_t)atomic_load_relaxed(&hk_capacity.huge_cached_bytes);
+           (size_t)atomic_load_relaxed(&hk_capacity.huge_cached_bytes) +
+           (size_t)atomic_load_relaxed(&shared_pool_sparse);
 }
 
 static inline uint64_t reclaim_live_bytes(void)
 {
     uint64_t units = atomic_load_relaxed(&hk_capacity.units_used) << HK_UNIT_SHIFT;
-    uint64_t waiting = atomic_load_relaxed(&ace_large_posted);
+    uint64_t waiting = atomic_load_relaxed(&ace_large_posted) + atomic_load_relaxed(&shared_pool_sparse);
     return (units > waiting ? units - waiting : 0) + atomic_load_relaxed(&hk_capacity.huge_bytes);
 }
 
@@ -58,7 +61,7 @@ static inline size_t reclaim_bound(void)
     return reclaim_slack(live) + (size_t)(recent < most ? recent : most);
 }
 
-/* The bound is exceeded: purge, oldest first, down to half of it. One thread at a time; others go on. */
+/* The bound is exceeded: purge, oldest first. One thread at a time; others go on. */
 HK_HIDDEN HK_COLD void reclaim_excess(void);
 
 /* More is live than ever in this decay time. */
@@ -76,12 +79,12 @@ static inline void reclaim_check(void)
         reclaim_excess();
 }
 
-/* At a tick, with no lock held: purge what is older than hk_config.decay_ms, and keep the bound. Returns bytes given back,
- * 0 at the cost of a few loads when nothing is due or another thread is at it. */
+/* At a tick, with no lock held: purge what is older than hk_config.decay_ms, and keep the bound. Returns bytes given
+ * back, 0 at the cost of a few loads when nothing is due or another thread is at it. */
 HK_HIDDEN size_t reclaim_decay(uint64_t now_ms);
 
-/* MapFail: purge every cache and shrink the region, so that the caller may try once more. Takes ACE's, the pools' and the
- * superslab lock, one at a time: the caller holds none. errno kept. */
+/* MapFail: purge every cache and shrink the region, so that the caller may try once more. Takes ACE's, the pools'
+ * and the superslab lock, one at a time: the caller holds none. errno kept. */
 HK_HIDDEN HK_COLD void reclaim_everything(void);
 
 HK_HIDDEN void reclaim_after_fork(bool child);

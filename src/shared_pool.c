@@ -24,6 +24,7 @@ struct class_pool {
     uint32_t nchains;      /* lock: */
     uint32_t chained;      /* lock: blocks in all chains */
     uint64_t nfree;        /* lock: sum of the slabs' nfree */
+    int64_t sparse;        /* lock: bytes by which shared_pool_sparse is behind */
     struct ace_cap cap;    /* lock: mid classes: how many blocks may wait in chains; a hit is a refill by a chain */
     struct hk_chain chains[POOL_CHAINS];  /* lock: oldest first */
     uint64_t chain_stamps[POOL_CHAINS];   /* lock: ms */
@@ -34,6 +35,7 @@ struct class_pool {
 
 static struct class_pool pools[HK_CACHED_CLASSES];
 static uint64_t chained_bytes; /* any: over all classes */
+uint64_t shared_pool_sparse;
 
 /* Of the classes that ACE sets caps for. */
 static bool is_mid(unsigned class_idx)
@@ -48,6 +50,8 @@ static void list_remove(struct class_pool *pool, struct slab *slab)
     *(slab->prev != NULL ? &slab->prev->next : &pool->lists[slab->list].first) = slab->next;
     *(slab->next != NULL ? &slab->next->prev : &pool->lists[slab->list].last) = slab->prev;
     slab->list = UNLISTED;
+    pool->sparse -= (int64_t)slab->size;
+    slab->size = 0;
 }
 
 static void list_insert(struct class_pool *pool, struct slab *slab, enum slab_list list)
@@ -57,6 +61,16 @@ static void list_insert(struct class_pool *pool, struct slab *slab, enum slab_li
     *(slab->next != NULL ? &slab->next->prev : &pool->lists[list].last) = slab;
     pool->lists[list].first = slab;
     slab->list = (uint8_t)list;
+    slab->size = list == SPARSE ? (size_t)slab->nfree * hk_class_size[slab->class_idx] : 0;
+    pool->sparse += (int64_t)slab->size;
+}
+
+/* Before the lock is let go. */
+static void post_sparse(struct class_pool *pool)
+{
+    if (pool->sparse != 0)
+        atomic_add_relaxed(&shared_pool_sparse, (uint64_t)pool->sparse);
+    pool->sparse = 0;
 }
 
 /* Put a slab whose nfree changed where it belongs. Sparse slabs stand in the order of their stamps: the oldest decay first. */
@@ -98,6 +112,7 @@ static struct slab *open_slab(struct class_pool *pool, unsigned class_idx, enum 
             return NULL;
     }
     slab->list = UNLISTED;
+    slab->size = 0;
     list_sort(pool, slab);
     pool->nfree += slab->nfree;
     uint64_t slabs = atomic_add_relaxed(&account->slabs, 1) + 1;
@@ -152,6 +167,7 @@ static struct pool_refill refill_from_slabs(struct class_pool *pool, unsigned cl
         }
         list_sort(pool, slab);
     }
+    post_sparse(pool);
     return refill;
 }
 
@@ -269,6 +285,7 @@ static void give_chain(struct class_pool *pool, unsigned class_idx, struct hk_ch
             list_sort(pool, slab);
         block = next;
     }
+    post_sparse(pool);
 }
 
 static void give_oldest_chain(struct class_pool *pool, unsigned class_idx)
@@ -319,12 +336,13 @@ static size_t purge_sparse(struct class_pool *pool, uint64_t now_ms, uint64_t ag
         purged += slab_purge(slab);
         list_remove(pool, slab);
         list_insert(pool, slab, PURGED);
+        post_sparse(pool);
         hk_unlock(&pool->lock);
         hk_lock(&pool->lock);
     }
 }
 
-size_t shared_pool_decay(uint64_t now_ms, uint64_t age_ms)
+static size_t decay(uint64_t now_ms, uint64_t age_ms, bool chains)
 {
     size_t purged = 0;
     for (unsigned class_idx = 0; class_idx < HK_CACHED_CLASSES; class_idx++) {
@@ -332,12 +350,22 @@ size_t shared_pool_decay(uint64_t now_ms, uint64_t age_ms)
         if (atomic_load_relaxed(&hk_account[class_idx].slabs) == 0)
             continue;
         hk_lock(&pool->lock);
-        while (pool->nchains > 0 && now_ms - pool->chain_stamps[0] >= age_ms)
+        while (chains && pool->nchains > 0 && now_ms - pool->chain_stamps[0] >= age_ms)
             give_oldest_chain(pool, class_idx);
         purged += purge_sparse(pool, now_ms, age_ms);
         hk_unlock(&pool->lock);
     }
     return purged;
+}
+
+size_t shared_pool_decay(uint64_t now_ms, uint64_t age_ms)
+{
+    return decay(now_ms, age_ms, true);
+}
+
+size_t shared_pool_purge(uint64_t now_ms)
+{
+    return decay(now_ms, 0, false);
 }
 
 void shared_pool_init(void)

@@ -3,13 +3,10 @@
 
 #include "account.h"
 #include "ace.h"
-#include "heap.h"
 #include "os.h"
-#include "shared_pool.h"
 #include "superslab.h"
 #include "thread_cache.h"
 
-#include <errno.h>
 #include <string.h>
 
 /* Counts of other threads are settled at different moments, so a difference may be below zero for a while. */

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "../probes/probe.h"
+#include "config.h"
 #include "heap.h"
 #include "legacy.h"
 #include "lock.h"
@@ -38,6 +39,7 @@ static struct hk_thread *thread_begin(void)
         return NULL;
     int saved = errno;
     thread->tls = &hk_tls;
+    thread->limit = HK_NEW_LIMIT < hk_config.cache ? HK_NEW_LIMIT : hk_config.cache;
     hk_lock(&threads_lock);
     thread->next = threads;
     if (threads != NULL)

@@ -6,6 +6,9 @@
 #include "size_class.h"
 #include "thread_cache.h"
 
+/* Bytes that the caches of a new thread may hold in all, until it has missed repeatedly. */
+#define HK_NEW_LIMIT ((size_t)64 << 10)
+
 /* What the slow paths keep per thread and class. All owner:, but after fork, when the child's one thread owns all. */
 struct cache_class {
     uint32_t budget, room;  /* as last written to, or read from, the bin */

@@ -10,8 +10,8 @@
 #include "shared_pool.h"
 #include "thread.h"
 
-#define NEW_LIMIT ((size_t)64 << 10)  /* of a thread's caches, until it has been in need repeatedly */
-#define NEW_NEEDS 48u
+#define NEW_NEEDS 256u /* how often a thread comes for more before it may hold more than HK_NEW_LIMIT */
+#define FREER_LIMIT ((size_t)512 << 10) /* of a thread that frees what others allocated */
 #define LIMIT_STEP ((size_t)32 << 10) /* by which each further need raises it */
 #define CLASS_BYTES ((size_t)1 << 20) /* the most of one class */
 #define CLOCK_FIRST 64u
@@ -94,13 +94,10 @@ static bool grow(struct hk_thread *thread, unsigned class_idx, uint32_t want)
     return true;
 }
 
-/* The thread found no block, or no room for one: it works, and may hold more. */
-static void count_need(struct hk_thread *thread)
+/* The thread came for more than it may hold, again and again: it works, and may hold more. */
+static void count_need(struct hk_thread *thread, size_t most)
 {
-    thread->needs++;
-    if (thread->limit == 0)
-        thread->limit = NEW_LIMIT < hk_config.cache ? NEW_LIMIT : hk_config.cache;
-    else if (thread->needs > NEW_NEEDS && thread->limit < hk_config.cache)
+    if (++thread->needs > NEW_NEEDS && thread->limit < most)
         thread->limit += LIMIT_STEP;
 }
 
@@ -110,7 +107,8 @@ static bool refill(struct hk_thread *thread, unsigned class_idx, size_t size)
 {
     struct cache_class *cache = &thread->classes[class_idx];
     struct hk_class_account *account = &hk_account[class_idx];
-    count_need(thread);
+    if (cache->taken > 0) /* not the first miss of the class */
+        count_need(thread, hk_config.cache);
     uint32_t want = first_batch(class_idx);
     if (want < cache->taken / 4)
         want = cache->taken / 4;
@@ -297,8 +295,8 @@ static void make_room(struct hk_thread *thread, unsigned class_idx)
     uint32_t first = first_batch(class_idx), want = cache->capacity + cache->capacity / 2 + 1;
     bool full = cache->length >= cache->capacity - cache->capacity / 4;
     bool often = (uint32_t)os_now_ms() - cache->tick_ms <= TICK_MS;
-    if (thread->limit == 0 || (full && often))
-        count_need(thread);
+    if (full && often) /* a class that is only freed here wins nothing but larger batches */
+        count_need(thread, cache->taken > 0 || hk_config.cache < FREER_LIMIT ? hk_config.cache : FREER_LIMIT);
     if ((full || often) && grow(thread, class_idx, want > first ? want : first))
         return;
     if (full) {

@@ -42,19 +42,26 @@ in_cgroup() {
 }
 
 @test "the cgroup's limit bites: 100 MiB live are killed" {
-    run in_cgroup churn 100 800
+    run in_cgroup churn steady 100 800
     echo "$output"
     [ "$status" -eq 137 ]
 }
 
+# churn_unkilled TOTAL_MIB [NAME=VALUE]
+churn_unkilled() {
+    local total=$1
+    shift
+    if full_tier; then total=$((total * 10)); fi
+    in_cgroup env "LD_PRELOAD=$HAKMEM_LIB" "$@" churn steady 40 "$total"
+    in_cgroup env "LD_PRELOAD=$HAKMEM_LIB" "$@" churn changing 40 "$total"
+}
+
 @test "in 64 MiB a load with 40 MiB live and a churn of gigabytes goes on unkilled" {
-    local total=6000
-    if full_tier; then total=60000; fi
-    in_cgroup env "LD_PRELOAD=$HAKMEM_LIB" churn 40 $total
+    churn_unkilled 4000
 }
 
 @test "in 64 MiB the fallback too keeps a load with 40 MiB live unkilled" {
-    in_cgroup env "LD_PRELOAD=$HAKMEM_LIB" HAKMEM_CONF=region:0 churn 40 2000
+    churn_unkilled 2000 HAKMEM_CONF=region:0
 }
 
 @test "in 64 MiB 16 threads that free each other's blocks go on unkilled" {

@@ -76,7 +76,7 @@ print(sorted(texts.items()))'
     each_fallback threads_by
 }
 
-# refuse CALL WHEN [CALL WHEN...]: runs the program `refused` under strace, which makes calls fail; its status must be 0.
+# refuse CALL WHEN [CALL WHEN...]: the program `refused` must end well under strace, which makes calls fail.
 refuse() {
     local what="$*" output status=0
     local -a inject=()

@@ -4,11 +4,11 @@ load lib/common
 
 setup() {
     misuse=$(hk_test_program behaviour/misuse)
-    double="double_free double_free_after_another double_free_after_100 double_free_in_thread double_free_after_thread"
-    interior="free_interior_16 free_interior_8 free_interior_1 free_interior_half free_interior_page"
-    foreign="free_static free_stack free_mapped free_low free_wild free_high free_non_canonical"
-    resized="realloc_freed realloc_interior realloc_wild"
-    sized="free_sized_wrong free_sized_twice"
+    double=(double_free double_free_after_another double_free_after_100 double_free_in_thread double_free_after_thread)
+    interior=(free_interior_16 free_interior_8 free_interior_1 free_interior_half free_interior_page)
+    foreign=(free_static free_stack free_mapped free_low free_wild free_high free_non_canonical)
+    resized=(realloc_freed realloc_interior realloc_wild)
+    sized=(free_sized_wrong free_sized_twice)
 }
 
 # all_of KIND...: each in all sizes; one that isn't caught doesn't hide the next.
@@ -21,28 +21,28 @@ all_of() {
 }
 
 @test "a double free is caught: at once, after other frees, across threads" {
-    all_of $double
+    all_of "${double[@]}"
 }
 
 @test "the free of an interior pointer is caught" {
-    all_of $interior
+    all_of "${interior[@]}"
 }
 
 @test "the free of a pointer that was never allocated is caught" {
-    all_of $foreign
+    all_of "${foreign[@]}"
 }
 
 @test "the realloc of a freed block, an interior and a wild pointer is caught" {
-    all_of $resized
+    all_of "${resized[@]}"
 }
 
 @test "a sized free with the wrong size, or twice, is caught" {
-    all_of $sized
+    all_of "${sized[@]}"
 }
 
 @test "misuse is caught when the fallback serves" {
     export HAKMEM_CONF=region:0
-    all_of $double $interior $foreign $resized $sized
+    all_of "${double[@]}" "${interior[@]}" "${foreign[@]}" "${resized[@]}" "${sized[@]}"
 }
 
 @test "without the allocator these programs are not stopped so: the check itself can fail" {

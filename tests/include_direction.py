@@ -14,7 +14,7 @@ import sys
 LAYERS = [
     ("entries", "malloc free export_c export_cxx export_mallocx hakmem statistics"),
     ("process and threads", "heap life thread thread_cache"),
-    ("central pools", "shared_pool legacy ace ace_huge ace_large reclaim"),
+    ("central pools", "shared_pool legacy ace ace_huge ace_huge_cache ace_large reclaim"),
     ("memory in units", "superslab slab region"),
     ("tables", "outer_map meta"),
     ("words", "account ace_account ace_cap chain config lock misuse size_class"),

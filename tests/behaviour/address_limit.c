@@ -1,4 +1,4 @@
-/* address_limit - under `ulimit -v 200000`: the program gets its memory, can use again what it freed, meets ENOMEM, goes on.
+/* address_limit - under `ulimit -v 200000` the program gets its memory, can use again what it freed, survives ENOMEM.
  *
  *   address_limit LIVE_MB    how many MB of blocks must be live at once
  *

@@ -1,5 +1,5 @@
-/* check.h - what the programs of this folder share. They aren't linked with the allocator: they see what any program sees.
- * None of it allocates, so that a measurement doesn't move what it measures. */
+/* check.h - what the programs of this folder share. They aren't linked with the allocator: they see what any program
+ * sees. None of it allocates, so that a measurement doesn't move what it measures. */
 #ifndef CHECK_H
 #define CHECK_H
 

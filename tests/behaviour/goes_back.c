@@ -2,10 +2,10 @@
  *
  *   goes_back MIB KEEP WORK MAX_MIB [one]
  *
- * Allocates MIB MiB in blocks of 16..515 bytes (`one`: of 64 bytes), frees all but KEEP, in an order that has nothing to do
- * with that of their addresses, works for a second and compares the RSS, less its own index, with MAX_MIB.
+ * Allocates MIB MiB in blocks of 16..515 bytes (`one`: of 64 bytes), frees all but KEEP in an order that has nothing to
+ * do with their addresses, works for a second and compares the RSS, less its own index, with MAX_MIB.
  *   KEEP  spread    1,000 blocks at equal distances     last      the last 300 KB
- *   WORK  busy      every ms 50 blocks of many classes  one-class the same of one class alone     sparse  100 calls a second
+ *   WORK  busy      every ms 50 blocks of many classes  one-class the same of one class    sparse  100 calls a second
  * MAX_MIB 0: the claim is on mappings instead: /proc/self/maps under 500 lines at the peak and at the end. */
 #include "check.h"
 

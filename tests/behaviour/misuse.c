@@ -197,7 +197,7 @@ static void free_sized_of(void *ptr, size_t size)
 #define REALLOC_NEVER "realloc of a pointer that was never allocated,"
 #define SIZED "sized free with the wrong size of"
 
-/* What the line must say; `or_else` where the memory may have gone back to the system, or an inside is no address of ours. */
+/* What the line must say; `or_else` where the memory may have gone back to the system meanwhile. */
 static const struct kind {
     const char *name;
     void (*run)(size_t size);

@@ -1,4 +1,4 @@
-/* refused - a program whose every allocation may be refused: each gives memory that can be written, or NULL with ENOMEM.
+/* refused - a program whose every allocation may be refused: it gives memory that can be written, or NULL with ENOMEM.
  *
  * Run with calls to the kernel made to fail. Ends with status 0, and a line with how many allocations were refused. */
 #include "check.h"

@@ -185,6 +185,26 @@ static void sums_agree(void)
     CHECK(m.hblks == total.huge_blocks && m.keepcost == total.trimmable_bytes, "%zu", m.hblks);
 }
 
+static void failures_are_counted(void)
+{
+    struct hk_stats before, after;
+    struct hk_class_stats last;
+    void *out;
+    p_hk_stats(&before, sizeof before);
+    fn.malloc(PTRDIFF_MAX);
+    fn.calloc(SIZE_MAX, 2);
+    fn.posix_memalign(&out, 64, PTRDIFF_MAX);
+    fn.aligned_alloc(64, SIZE_MAX);
+    fn.pvalloc(SIZE_MAX);
+    fn.aligned_alloc(3, 100); /* EINVAL is not for want of memory */
+    p_hk_stats(&after, sizeof after);
+    CHECK(after.alloc_fails - before.alloc_fails == 5, "%lu", (unsigned long)(after.alloc_fails - before.alloc_fails));
+    CHECK(after.live_blocks == before.live_blocks, "a failure left a block");
+    for (unsigned i = 0; p_hk_class_stats(i, &last, sizeof last) == 0; i++)
+        continue;
+    CHECK(last.block_size == 0 && last.alloc_fails >= 5, "%lu", (unsigned long)last.alloc_fails);
+}
+
 /* A caller built for another length of the struct gets its part, and zeros beyond. */
 static void snapshots_of_any_length(void)
 {
@@ -242,6 +262,7 @@ static void public_functions(void)
     p_hk_stats(&after, sizeof after);
     CHECK(before.mapped_bytes - after.mapped_bytes == 0 || given >= before.mapped_bytes - after.mapped_bytes,
           "%zu of %lu bytes are told", given, (unsigned long)(before.mapped_bytes - after.mapped_bytes));
+    failures_are_counted();
     snapshots_of_any_length();
 }
 

@@ -5,6 +5,8 @@
 # tests/run.sh exports them; a single file run by hand (`bats tests/x.bats`) finds build/ by itself.
 # For files that a test writes, bats provides $BATS_TEST_TMPDIR and $BATS_FILE_TMPDIR and removes them.
 
+bats_require_minimum_version 1.5.0
+
 : "${HAKMEM_SOURCE:=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)}"
 : "${HAKMEM_BUILD:=$HAKMEM_SOURCE/build}"
 : "${HAKMEM_LIB:=$HAKMEM_BUILD/libhakmem.so}"

@@ -17,6 +17,7 @@ bats                                bats
 git                                 git
 ps                                  procps
 setarch                             util-linux
+strace                              strace
 man                                 man-db
 cmocka.h                            libcmocka-dev
 bpf/libbpf.h                        libbpf-dev

@@ -13,13 +13,25 @@ redis_start() {
         redis_port=$port
         for ((tries = 0; tries < 100; tries++)); do
             kill -0 "$redis_pid" 2>/dev/null || break
-            [ "$(redis_command INFO server 2>/dev/null | tr -d '\r' | sed -n 's/^process_id://p')" != "$redis_pid" ] || return 0
+            if [ "$(redis_info server process_id 2>/dev/null)" = "$redis_pid" ]; then
+                redis_loaded
+                return
+            fi
             sleep 0.1
         done
         kill "$redis_pid" 2>/dev/null || continue
         wait "$redis_pid" || continue
     done
     fail "redis-server does not start: $(tail -n 20 "$folder/log")"
+}
+
+redis_loaded() {
+    local tries
+    for ((tries = 0; tries < 600; tries++)); do
+        [ "$(redis_info persistence loading)" != 0 ] || return 0
+        sleep 0.1
+    done
+    fail "redis-server does not end loading its data"
 }
 
 redis_command() {

@@ -180,6 +180,7 @@ static void a_bad_value_gets_one_line_and_the_default(void **state)
         {"cache:1m:2m", "\"1m:2m\" for cache"},
         {"cache:1m decay_ms:5", "\"1m decay_ms:5\" for cache"},
         {"cache:99999999999999999999", "\"99999999999999999999\" for cache"},
+        {"cache:92233720368547758080", "\"92233720368547758080\" for cache"}, /* 5 * 2^64 */
         {"cache:18446744073709551616", "\"18446744073709551616\" for cache"},
         {"cache:18014398509481985k", "\"18014398509481985k\" for cache"}, /* 2^64 + 1024 */
         {"cache:16777217t", "\"16777217t\" for cache"},

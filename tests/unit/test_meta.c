@@ -144,14 +144,14 @@ static void a_refusal_is_null_with_enomem(void **state)
     assert_int_equal(claims_of(without_memory, NULL), 0);
 }
 
-static void *churn(void *arg)
+/* `rounds` of freeing and allocating among the first `count` sizes; returns how often something was wrong. */
+static uintptr_t churn(char mine, unsigned count, unsigned rounds)
 {
     static const size_t churned[] = {64, 128, 1000, 4096, 20 * KIB, 70 * KIB};
     char *held[6] = {NULL};
     uintptr_t failures = 0;
-    char mine = (char)(uintptr_t)arg;
-    for (unsigned round = 0; round < 400; round++) {
-        unsigned i = (round * 7 + (unsigned)mine) % 6;
+    for (unsigned round = 0; round < rounds; round++) {
+        unsigned i = (round * 7 + (unsigned)mine) % count;
         if (held[i] != NULL) {
             failures += held[i][0] != mine || held[i][churned[i] - 1] != mine;
             meta_free(held[i], churned[i]);
@@ -160,9 +160,14 @@ static void *churn(void *arg)
         failures += held[i] == NULL || !is_zero(held[i], churned[i]);
         memset(held[i], mine, churned[i]);
     }
-    for (int i = 0; i < 6; i++)
+    for (unsigned i = 0; i < count; i++)
         meta_free(held[i], churned[i]);
-    return (void *)failures;
+    return failures;
+}
+
+static void *churn_alone(void *arg)
+{
+    return (void *)(churn((char)(uintptr_t)arg, 6, 150) + churn((char)(uintptr_t)arg, 3, 50000));
 }
 
 static void many_threads_share_it(void **state)
@@ -170,7 +175,7 @@ static void many_threads_share_it(void **state)
     (void)state;
     pthread_t threads[8];
     for (uintptr_t i = 0; i < 8; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, churn, (void *)(i + 1)), 0);
+        assert_int_equal(pthread_create(&threads[i], NULL, churn_alone, (void *)(i + 1)), 0);
     for (int i = 0; i < 8; i++) {
         void *failures;
         assert_int_equal(pthread_join(threads[i], &failures), 0);
@@ -187,12 +192,12 @@ static void parent_and_child_go_on_when_the_lock_was_held(void **state)
     pid_t pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
     if (pid == 0) {
         meta_after_fork(true);
-        syscall(SYS_exit_group, churn((void *)9) == NULL ? 0 : 1);
+        syscall(SYS_exit_group, churn(9, 6, 150) == 0 ? 0 : 1);
     }
     meta_after_fork(false);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_equal(status, 0);
-    assert_null(churn((void *)5));
+    assert_int_equal(churn(5, 6, 150), 0);
 }
 
 #ifndef UNDER_TSAN
@@ -200,7 +205,7 @@ static void *churn_until_told(void *arg)
 {
     uintptr_t failures = 0;
     while (atomic_load_relaxed((int *)arg) == 0)
-        failures += (uintptr_t)churn((void *)3);
+        failures += churn(3, 6, 150);
     return (void *)failures;
 }
 
@@ -212,12 +217,12 @@ static void a_raw_clone_finds_the_lists_whole(void **state)
     int stop = 0;
     for (int i = 0; i < 2; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, churn_until_told, &stop), 0);
-    for (int round = 0; round < 50; round++) {
+    for (int round = 0; round < 40; round++) {
         int status = -1;
         pid_t pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
         if (pid == 0) {
             meta_after_fork(true);
-            syscall(SYS_exit_group, churn((void *)9) == NULL ? 0 : 1);
+            syscall(SYS_exit_group, churn(9, 6, 150) == 0 ? 0 : 1);
         }
         assert_int_equal(waitpid(pid, &status, 0), pid);
         assert_int_equal(status, 0);

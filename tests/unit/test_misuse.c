@@ -172,14 +172,14 @@ static void a_thread_ends_the_whole_process(void **state)
 static int without_stderr(void *arg)
 {
     int ends[2];
-    close(STDERR_FILENO);
-    if (arg != NULL) { /* a pipe that nobody reads */
-        if (pipe(ends) != 0)
-            return __LINE__;
-        dup2(ends[1], STDERR_FILENO);
-        close(ends[0]);
-        signal(SIGPIPE, SIG_DFL);
-    }
+    if (pipe(ends) != 0)
+        return __LINE__;
+    close(ends[0]);
+    if (arg == NULL)
+        close(STDERR_FILENO);
+    else
+        dup2(ends[1], STDERR_FILENO); /* a pipe that nobody reads */
+    signal(SIGPIPE, SIG_DFL);
     misuse();
 }
 

@@ -104,6 +104,7 @@ static int data_limit(void *arg)
     CLAIM(os_reserve(64 * MIB, 2 * MIB) != NULL); /* what is PROT_NONE does not count */
     CLAIM(os_map(64 * MIB, 64 * KIB, OS_HUGE) == NULL);
     CLAIM(os_limit_hit(64 * MIB, ENOMEM) == OS_LIMIT_DATA);
+    CLAIM(os_limit_hit(1 * MIB, ENOMEM) == OS_LIMIT_UNKNOWN); /* the 64 MiB above are not data */
     return 0;
 }
 

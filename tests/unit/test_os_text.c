@@ -80,18 +80,26 @@ static void a_message_is_one_line_of_512_bytes_at_most(void **state)
     }
 }
 
+/* What a write to standard error would end with, SIGPIPE ignored. */
+static int send_nothing(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    return write(STDERR_FILENO, "?", 1) == 1 ? 0 : errno;
+}
+
 static int say_into_nothing(void *arg)
 {
     (void)arg;
     int ends[2];
     sigset_t pending, mask, before;
+    CLAIM(pipe(ends) == 0);
     errno = AN_ERRNO;
     close(STDERR_FILENO);
     os_message("nobody\n");
     CLAIM(errno == AN_ERRNO);
-    CLAIM(pipe(ends) == 0);
     dup2(ends[1], STDERR_FILENO);
     close(ends[0]);
+    CLAIM(send_nothing() == EPIPE);
     signal(SIGPIPE, SIG_DFL);
     sigprocmask(SIG_BLOCK, NULL, &before);
     os_message("a broken pipe\n"); /* SIGPIPE would end the process */

@@ -1,0 +1,220 @@
+# probes_live.bats - every probe of the table fires on the live kernel, and what it says is true.
+#
+# tests/probes/scenario.c makes a probe fire, tests/probes/trace_probes.c records it and all others meanwhile, and
+# tests/probes/check_events.py checks each event for itself, with the others, and against what the scenario did.
+# A test "NAME: ..." is the scenario of the probe NAME: the first test finds a probe that has none.
+load lib/common
+
+PROBES="$HAKMEM_SOURCE/probes"
+CHECK_EVENTS="$HAKMEM_SOURCE/tests/probes/check_events.py"
+
+setup_file() {
+    # A probe belongs to a file: a copy is watched here and used by nobody else.
+    cp "$HAKMEM_LIB" "$BATS_FILE_TMPDIR/libhakmem.so"
+}
+
+setup() {
+    require_command python3
+    require_bpf
+    WATCHED="$BATS_FILE_TMPDIR/libhakmem.so"
+    TRACE=$(hk_test_program probes/trace_probes)
+    SCENARIO=$(hk_test_program probes/scenario)
+}
+
+teardown() {
+    # By SIGTERM: what a script starts in the background ignores SIGINT.
+    [ -z "${TRACER:-}" ] || { kill "$TRACER" 2>/dev/null && wait "$TRACER"; } || [ $? -gt 128 ]
+}
+
+# fires PROBE [-m MODE] [-a BYTES] [-d BYTES] [-e] [NAME=VALUE]...: run its scenario under the tracer and check what was seen.
+# MODE is what the check expects; the options after it are the tracer's.
+fires() {
+    local probe="$1" mode="" events="$BATS_TEST_TMPDIR/events" facts="$BATS_TEST_TMPDIR/facts"
+    local -a options=() environment=()
+    shift
+    while [ $# -gt 0 ]; do
+        case "$1" in
+        -m) mode="$2" && shift ;;
+        -a | -d) options+=("$1" "$2") && shift ;;
+        -e) options+=("$1") ;;
+        *) environment+=("$1") ;;
+        esac
+        shift
+    done
+    env "${environment[@]}" timeout 120 "$TRACE" "${options[@]}" "$WATCHED" "$events" "$SCENARIO" "$probe" >"$facts" ||
+        fail "$probe $mode: the scenario ended with $?"
+    python3 "$CHECK_EVENTS" "$probe" "$events" "$facts" $mode || fail "$probe $mode: wrong, see above"
+}
+
+@test "every probe of the table has a scenario, a check and a test" {
+    local name missing=""
+    while read -r name _; do
+        grep -q "^@test \"$name: " "$BATS_TEST_FILENAME" || missing+=" test:$name"
+        grep -q "{\"$name\", " "$HAKMEM_SOURCE/tests/probes/scenario.c" || missing+=" scenario:$name"
+        python3 "$CHECK_EVENTS" --names | grep -qx "$name" || missing+=" check:$name"
+    done < <(python3 "$PROBES/make_table.py" --names)
+    [ -z "$missing" ] || fail "not there:$missing"
+}
+
+# traced_table OPTION...: a program that fires each probe with arguments which name their places, twice.
+traced_table() {
+    local program="$BATS_TEST_TMPDIR/fire_all" place=0 name args arg i expected
+    echo 'void fire_all(void); int main(void) { fire_all(); fire_all(); return 7; }' >"$program.c"
+    cc -O2 -D_GNU_SOURCE -I"$PROBES" "$program.c" "$HAKMEM_SOURCE/tests/probes/fire_all.c" "$PROBES/probes.c" -o "$program"
+    run "$TRACE" "$@" "$program" "$program.events" "$program"
+    [ "$status" -eq 7 ] || fail "$output"
+    while read -r name args; do
+        place=$((place + 1)) i=0
+        expected="$name PID PID"
+        for arg in $args; do
+            i=$((i + 1))
+            case "$arg" in
+            s_*) expected+=" -$((place * 256 + i))" ;;
+            *) expected+=" $((place * 256 + i))" ;;
+            esac
+        done
+        [ "$name" != cache_report ] || expected+=" 0 0 0 0" # what it points to can't be read
+        echo "$expected"
+    done < <(python3 "$PROBES/make_table.py" --names) >"$program.once"
+    cat "$program.once" "$program.once" <(echo "lost 0") >"$program.expected"
+    sed -E 's/^([a-z_]+) ([0-9]+) \2 /\1 PID PID /' "$program.events" | diff "$program.expected" - >&2
+}
+
+@test "the tracer reads every argument of every probe, by one link" {
+    traced_table
+}
+
+@test "the tracer reads every argument of every probe, by perf events" {
+    traced_table -e
+}
+
+@test "fast_miss: class, size, who served, blocks, hits since the last, and its number" {
+    fires fast_miss
+    fires fast_miss -e
+}
+
+@test "cache_report: points to the class's account" {
+    fires cache_report
+}
+
+@test "tls_drain: overflow, thread exit, trim, idleness and fork, each with its reason" {
+    fires tls_drain HAKMEM_CONF=decay_ms:10
+}
+
+@test "slab_acquire: the slabs of small, mid and large classes" {
+    fires slab_acquire
+}
+
+@test "slab_release: the slabs that were acquired" {
+    fires slab_release
+}
+
+@test "superslab_map: address and number" {
+    fires superslab_map
+}
+
+@test "superslab_unmap: address and number" {
+    fires superslab_unmap
+}
+
+@test "shared_fail: the cap, the region and the kernel, each with its reason and errno" {
+    fires shared_fail -m cap HAKMEM_CONF=superslabs:1
+    fires shared_fail -m region HAKMEM_CONF=region:0
+    fires shared_fail -m region HAKMEM_CONF=region:2m
+    fires shared_fail -m kernel SCENARIO_MODE=kernel
+}
+
+@test "legacy_alloc: a chunk of the class, and the mapping behind it" {
+    fires legacy_alloc HAKMEM_CONF=superslabs:1
+    fires legacy_alloc HAKMEM_CONF=region:0
+}
+
+@test "legacy_free: chunks that were mapped" {
+    fires legacy_free HAKMEM_CONF=superslabs:1
+}
+
+@test "ace_fail: Threshold, Exhaustion, and MapFail with errno and each limit" {
+    fires ace_fail -m threshold HAKMEM_CONF=ace_limit:16m
+    fires ace_fail -m exhaustion HAKMEM_CONF=region:0 SCENARIO_MODE=exhaustion
+    fires ace_fail -m as -a 200000000 SCENARIO_MODE=as
+    fires ace_fail -m data -d 200000000 SCENARIO_MODE=data
+    fires ace_fail -m map_count SCENARIO_MODE=map_count
+    fires ace_fail -m overcommit SCENARIO_MODE=overcommit
+}
+
+@test "ace_adapt: caps rise below the target and fall above it" {
+    fires ace_adapt -m 90
+    fires ace_adapt -m 50 HAKMEM_CONF=ace_hit_rate:50
+}
+
+@test "os_map: every purpose, and the bytes mapped by then" {
+    fires os_map HAKMEM_CONF=superslabs:2
+}
+
+@test "os_unmap: every purpose, and the bytes mapped by then" {
+    fires os_unmap HAKMEM_CONF=superslabs:6
+}
+
+@test "os_purge: within what is mapped, and the bytes purged by then" {
+    fires os_purge
+}
+
+@test "alloc_fail: the size, ENOMEM and the limit" {
+    fires alloc_fail -m size
+    fires alloc_fail -m as -a 200000000 SCENARIO_MODE=limit
+    fires alloc_fail -m data -d 200000000 SCENARIO_MODE=limit
+}
+
+@test "misuse: kind, address and size of each" {
+    fires misuse
+}
+
+@test "thread_start: once a thread" {
+    fires thread_start
+}
+
+@test "thread_exit: once a thread, the main thread included" {
+    fires thread_exit
+}
+
+@test "process_fork: in children of fork, of their children and of a raw clone, with the parent's pid" {
+    fires process_fork
+}
+
+# wait_for SECONDS COMMAND...: until it succeeds.
+wait_for() {
+    local tries=$(($1 * 10))
+    shift
+    until "$@"; do
+        [ $((tries -= 1)) -gt 0 ] || return 1
+        sleep 0.1
+    done
+}
+
+# seen_by PID OUTPUT: a run whose first event is there; bpftrace does not say when it has attached.
+seen_by() {
+    env LD_PRELOAD="$WATCHED" "$SCENARIO" fast_miss >/dev/null
+    kill -0 "$1" 2>/dev/null || fail "bpftrace ended:" "$(cat "$2.log")"
+    grep -q '^fast_miss ' "$2"
+}
+
+# complete PID OUTPUT: the three huge blocks are the last that a run takes.
+complete() {
+    [ "$(grep -c "^fast_miss $1 $1 120 " "$2")" -eq 3 ]
+}
+
+@test "bpftrace reads fast_miss by its name" {
+    require_command bpftrace
+    local events="$BATS_TEST_TMPDIR/events" facts="$BATS_TEST_TMPDIR/facts" pid
+    bpftrace -B line -e "usdt:$WATCHED:hakmem:fast_miss /comm == \"scenario\"/ {
+        printf(\"fast_miss %d %d %d %d %d %d %d %d\\n\", pid, tid, arg0, arg1, arg2, arg3, arg4, arg5); }" \
+        >"$events" 2>"$events.log" 3>&- &
+    TRACER=$!
+    wait_for 60 seen_by "$TRACER" "$events" || fail "bpftrace saw nothing:" "$(cat "$events.log")"
+    env LD_PRELOAD="$WATCHED" "$SCENARIO" fast_miss >"$facts" 3>&- &
+    pid=$!
+    wait "$pid"
+    wait_for 30 complete "$pid" "$events" || fail "bpftrace did not see all of process $pid:" "$(cat "$events")"
+    { grep "^fast_miss $pid " "$events" && echo "lost 0"; } >"$events.run"
+    python3 "$CHECK_EVENTS" fast_miss "$events.run" "$facts" || fail "$(cat "$events.run")"
+}

@@ -1,0 +1,76 @@
+# source.bats - what holds for the sources themselves: layers, sizes, tables, format.
+load lib/common
+
+copy_of_sources() { # a copy to do damage to
+    mkdir "$BATS_TEST_TMPDIR/tree"
+    cp -R "$HAKMEM_SOURCE/src" "$HAKMEM_SOURCE/probes" "$HAKMEM_SOURCE/tools" "$HAKMEM_SOURCE/README.md" "$BATS_TEST_TMPDIR/tree"
+    cd "$BATS_TEST_TMPDIR/tree"
+}
+
+directions() {
+    python3 "$HAKMEM_SOURCE/tests/include_direction.py" "$@"
+}
+
+@test "includes go from malloc.c down to os_linux.c, and no file is too long" {
+    require_command python3
+    directions "$HAKMEM_SOURCE"
+}
+
+@test "an include of a layer above, of a .c file, or in a circle is found" {
+    require_command python3
+    copy_of_sources
+    echo '#include "heap.h"' >>src/lock.c
+    echo '#include "slab.c"' >>src/superslab.c
+    echo '#include "legacy.h"' >>src/shared_pool.h
+    echo '#include "shared_pool.h"' >>src/legacy.h
+    touch src/newcomer.c
+    yes '/* line */' | head -n 600 >>src/lock.h
+    run directions .
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"lock.c:"*"a layer above"* ]]
+    [[ "$output" == *"slab.c, which is no header"* ]]
+    [[ "$output" == *"in a circle"*"legacy.h"* ]]
+    [[ "$output" == *"newcomer.c: in no layer"* ]]
+    [[ "$output" == *"lock.h: "*" lines, more than 599"* ]]
+}
+
+@test "the tables of README.md and hakmem(7) are those of the .def files" {
+    require_command python3
+    "$HAKMEM_SOURCE/tools/make_tables.py" --check
+}
+
+@test "a table that has drifted is found, and made anew" {
+    require_command python3
+    copy_of_sources
+    tools/make_tables.py --check
+    sed -i 's/HK_OPTION(cache, SIZE, UINT64_C(4) << 20/HK_OPTION(cache, SIZE, UINT64_C(3) << 10/' src/config.def
+    run tools/make_tables.py --check
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"README.md is not what"*"hakmem.7 is not what"* ]]
+    tools/make_tables.py
+    tools/make_tables.py --check
+    grep -qF '| `cache` | 3k |' README.md
+    grep -qF 'cache " (default: 3k;' tools/hakmem.7
+}
+
+@test "the manual pages render without a warning" {
+    require_command man
+    for page in hakmem-run.1 hakmem.7; do
+        run --separate-stderr env LC_ALL=C.UTF-8 man --warnings -l "$HAKMEM_SOURCE/tools/$page"
+        [ "$status" -eq 0 ]
+        [ -z "$stderr" ] || fail "$page: $stderr"
+        [[ "$output" == *NAME*DESCRIPTION*"SEE ALSO"* ]]
+    done
+}
+
+@test "the sources are as clang-format 14 would have them" {
+    require_command clang-format
+    [[ "$(clang-format --version)" == *"version 14."* ]] || skip_or_fail "needs clang-format 14: others differ"
+    cmake --build "$HAKMEM_BUILD" --target format-check
+}
+
+@test "clang-tidy has nothing to say" {
+    full_tier || skip "takes a minute: the full tier"
+    require_command clang-tidy
+    cmake --build "$HAKMEM_BUILD" --target tidy
+}
