@@ -27,8 +27,8 @@ extern "C" {
 #ifndef HK_NO_PROBES
 
 /* The semaphore is the kernel's to count up and down: how many watch the probe. The function is the probe's one site. */
-#define HK_PROBE(name, n, args, text)                                                                                   \
-    extern HK_HIDDEN volatile unsigned short hakmem_##name##_semaphore __attribute__((section(".probes")));              \
+#define HK_PROBE(name, n, args, text)                                                                       \
+    extern HK_HIDDEN volatile unsigned short hakmem_##name##_semaphore __attribute__((section(".probes"))); \
     HK_HIDDEN __attribute__((cold)) void hk_probe_##name(HK_PROBE_PARAMS_##n);
 #include "hakmem_probes.def"
 #undef HK_PROBE
@@ -46,11 +46,11 @@ extern "C" {
 #define HK_PROBE_UNUSED_5 HK_PROBE_UNUSED_4(void) a4;
 #define HK_PROBE_UNUSED_6 HK_PROBE_UNUSED_5(void) a5;
 
-#define HK_PROBE(name, n, args, text)                         \
-    enum { hakmem_##name##_left_out };                        \
-    static inline void hk_probe_##name(HK_PROBE_PARAMS_##n)   \
-    {                                                         \
-        HK_PROBE_UNUSED_##n                                   \
+#define HK_PROBE(name, n, args, text)                       \
+    enum { hakmem_##name##_left_out };                      \
+    static inline void hk_probe_##name(HK_PROBE_PARAMS_##n) \
+    {                                                       \
+        HK_PROBE_UNUSED_##n                                 \
     }
 #include "hakmem_probes.def"
 #undef HK_PROBE
@@ -66,28 +66,29 @@ extern "C" {
 #define HK_PROBE_LIST_1(name, a) hk_probe_##name(HK_PROBE_ARG(a))
 #define HK_PROBE_LIST_2(name, a, b) hk_probe_##name(HK_PROBE_ARG(a), HK_PROBE_ARG(b))
 #define HK_PROBE_LIST_3(name, a, b, c) hk_probe_##name(HK_PROBE_ARG(a), HK_PROBE_ARG(b), HK_PROBE_ARG(c))
-#define HK_PROBE_LIST_4(name, a, b, c, d)                                                                               \
+#define HK_PROBE_LIST_4(name, a, b, c, d) \
     hk_probe_##name(HK_PROBE_ARG(a), HK_PROBE_ARG(b), HK_PROBE_ARG(c), HK_PROBE_ARG(d))
-#define HK_PROBE_LIST_5(name, a, b, c, d, e)                                                                            \
+#define HK_PROBE_LIST_5(name, a, b, c, d, e) \
     hk_probe_##name(HK_PROBE_ARG(a), HK_PROBE_ARG(b), HK_PROBE_ARG(c), HK_PROBE_ARG(d), HK_PROBE_ARG(e))
-#define HK_PROBE_LIST_6(name, a, b, c, d, e, f)                                                                         \
-    hk_probe_##name(HK_PROBE_ARG(a), HK_PROBE_ARG(b), HK_PROBE_ARG(c), HK_PROBE_ARG(d), HK_PROBE_ARG(e), HK_PROBE_ARG(f))
+#define HK_PROBE_LIST_6(name, a, b, c, d, e, f)                                                          \
+    hk_probe_##name(HK_PROBE_ARG(a), HK_PROBE_ARG(b), HK_PROBE_ARG(c), HK_PROBE_ARG(d), HK_PROBE_ARG(e), \
+                    HK_PROBE_ARG(f))
 /* Too many: the compiler says so, by the prototype. */
 #define HK_PROBE_LIST_7(name, ...) hk_probe_##name(__VA_ARGS__)
 
 /* The probe's name is the first of the variable arguments, so that C11 allows a probe without arguments. */
 #define HK_PROBE_PICK(name, a, b, c, d, e, f, g, h, which, ...) which
-#define HK_PROBE_CALL(...)                                                                                              \
-    HK_PROBE_PICK(__VA_ARGS__, HK_PROBE_LIST_7, HK_PROBE_LIST_7, HK_PROBE_LIST_6, HK_PROBE_LIST_5, HK_PROBE_LIST_4,       \
-                  HK_PROBE_LIST_3, HK_PROBE_LIST_2, HK_PROBE_LIST_1, HK_PROBE_LIST_0, 0)                                 \
+#define HK_PROBE_CALL(...)                                                                                          \
+    HK_PROBE_PICK(__VA_ARGS__, HK_PROBE_LIST_7, HK_PROBE_LIST_7, HK_PROBE_LIST_6, HK_PROBE_LIST_5, HK_PROBE_LIST_4, \
+                  HK_PROBE_LIST_3, HK_PROBE_LIST_2, HK_PROBE_LIST_1, HK_PROBE_LIST_0, 0)                            \
     (__VA_ARGS__)
 #define HK_PROBE_NAME(...) HK_PROBE_FIRST(__VA_ARGS__, 0)
 #define HK_PROBE_FIRST(name, ...) HK_PROBE_ON(name)
 
-#define HK_PROBE_FIRE(...)                 \
-    do {                                   \
-        if (HK_PROBE_NAME(__VA_ARGS__))    \
-            HK_PROBE_CALL(__VA_ARGS__);    \
+#define HK_PROBE_FIRE(...)              \
+    do {                                \
+        if (HK_PROBE_NAME(__VA_ARGS__)) \
+            HK_PROBE_CALL(__VA_ARGS__); \
     } while (0)
 
 #ifdef __cplusplus

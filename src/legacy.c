@@ -41,15 +41,22 @@ struct slab *legacy_open(unsigned class_idx)
     return &chunk->slab;
 }
 
-void legacy_close(struct slab *slab)
+bool legacy_close(struct slab *slab)
 {
     size_t bytes = chunk_bytes(slab->class_idx);
     uint8_t *base = slab->base;
+    unsigned class_idx = slab->class_idx;
+    /* The entry goes before the addresses can become somebody else's. */
     outer_map_clear(base, slab->units);
-    uint64_t chunks = atomic_sub_relaxed(&hk_capacity.legacy_chunks, 1) - 1;
-    HK_PROBE_FIRE(legacy_free, slab->class_idx, base, bytes, chunks);
-    os_unmap(base, bytes, OS_LEGACY);
+    if (!os_unmap(base, bytes, OS_LEGACY)) {
+        slab->dirty_pages = 0; /* os_unmap() has purged it */
+        if (outer_map_set(base, slab->units, OUTER_LEGACY, slab))
+            return false;
+    }
     meta_free(slab, sizeof(struct legacy_chunk));
+    uint64_t chunks = atomic_sub_relaxed(&hk_capacity.legacy_chunks, 1) - 1;
+    HK_PROBE_FIRE(legacy_free, class_idx, base, bytes, chunks);
+    return true;
 }
 
 bool legacy_owns(const struct slab *slab)

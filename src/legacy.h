@@ -9,8 +9,9 @@
 /* A new slab outside the region for class_idx, entered in the outer map; NULL with ENOMEM. */
 HK_HIDDEN struct slab *legacy_open(unsigned class_idx);
 
-/* Unmap an empty slab of legacy_open(). */
-HK_HIDDEN void legacy_close(struct slab *slab);
+/* Unmap an empty slab of legacy_open(). False when the kernel refuses (max_map_count): its pages are given back and it stays
+ * a slab of its class. */
+HK_HIDDEN bool legacy_close(struct slab *slab);
 
 /* Whether a slab was made by legacy_open(). */
 HK_HIDDEN bool legacy_owns(const struct slab *slab);

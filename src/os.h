@@ -73,6 +73,12 @@ HK_HIDDEN uint64_t os_now_ms(void);
 /* Nanoseconds of the monotonic clock, at its full resolution. */
 HK_HIDDEN uint64_t os_now_ns(void);
 
+/* Whether a stamp of os_now_ms() is age_ms old or older; another thread's stamp may be later than now. */
+static inline bool os_is_aged(uint64_t stamp_ms, uint64_t now_ms, uint64_t age_ms)
+{
+    return age_ms == 0 || stamp_ms + age_ms <= now_ms;
+}
+
 /* 64 random bits (getrandom, else the kernel's AT_RANDOM). */
 HK_HIDDEN uint64_t os_random64(void);
 

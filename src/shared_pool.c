@@ -123,17 +123,19 @@ static struct slab *open_slab(struct class_pool *pool, unsigned class_idx, enum 
 
 static void close_slab(struct class_pool *pool, struct slab *slab)
 {
-    unsigned class_idx = slab->class_idx;
-    struct hk_class_account *account = &hk_account[class_idx];
+    unsigned class_idx = slab->class_idx, units = slab->units, blocks = slab->blocks;
+    const void *base = slab->base;
     list_remove(pool, slab);
-    pool->nfree -= slab->nfree;
-    uint64_t slabs = atomic_sub_relaxed(&account->slabs, 1) - 1;
-    atomic_sub_relaxed(&account->slab_blocks, slab->blocks);
-    HK_PROBE_FIRE(slab_release, class_idx, slab->base, slab->units, slabs);
-    if (legacy_owns(slab))
-        legacy_close(slab);
-    else
+    if (!legacy_owns(slab)) {
         superslab_give(slab);
+    } else if (!legacy_close(slab)) {
+        list_insert(pool, slab, PURGED);
+        return;
+    }
+    pool->nfree -= blocks;
+    uint64_t slabs = atomic_sub_relaxed(&hk_account[class_idx].slabs, 1) - 1;
+    atomic_sub_relaxed(&hk_account[class_idx].slab_blocks, blocks);
+    HK_PROBE_FIRE(slab_release, class_idx, base, units, slabs);
 }
 
 static struct slab *first_slab(const struct class_pool *pool)
@@ -331,7 +333,7 @@ static size_t purge_sparse(struct class_pool *pool, uint64_t now_ms, uint64_t ag
     size_t purged = 0;
     for (;;) {
         struct slab *slab = pool->lists[SPARSE].last;
-        if (slab == NULL || now_ms - slab->stamp_ms < age_ms)
+        if (slab == NULL || !os_is_aged(slab->stamp_ms, now_ms, age_ms))
             return purged;
         purged += slab_purge(slab);
         list_remove(pool, slab);
@@ -350,7 +352,7 @@ static size_t decay(uint64_t now_ms, uint64_t age_ms, bool chains)
         if (atomic_load_relaxed(&hk_account[class_idx].slabs) == 0)
             continue;
         hk_lock(&pool->lock);
-        while (chains && pool->nchains > 0 && now_ms - pool->chain_stamps[0] >= age_ms)
+        while (chains && pool->nchains > 0 && os_is_aged(pool->chain_stamps[0], now_ms, age_ms))
             give_oldest_chain(pool, class_idx);
         purged += purge_sparse(pool, now_ms, age_ms);
         hk_unlock(&pool->lock);

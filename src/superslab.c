@@ -11,6 +11,7 @@
 #define ALL_UNITS UINT32_MAX
 #define NO_UNIT UINT8_MAX
 #define BUCKETS 6u /* by the longest run of free units: 1, 2-3, 4-7, 8-15, 16-31, 32 */
+#define LOOKS 32u   /* SuperSlabs that are compared before the one with the most dirty units is taken */
 #define GIVE_RUN 8u /* empty SuperSlabs in a row that are worth a hole in the mapping */
 
 static struct hk_lock superslab_lock = HK_LOCK_FREE;
@@ -89,13 +90,37 @@ static void count_dirty(uint32_t before, uint32_t after)
                 (uint64_t)__builtin_popcount(after) - (uint64_t)__builtin_popcount(before));
 }
 
-/* Dirty units first: their pages are there already. */
-static unsigned choose_run(const struct superslab *ss, unsigned units, uint32_t starts)
+struct place {
+    struct superslab *ss;
+    unsigned first; /* unit */
+    unsigned dirty; /* units of the run that are */
+};
+
+/* The place in ss with the most dirty units, if it has more than the best so far: their pages are there already. */
+static void look(struct superslab *ss, unsigned units, uint32_t starts, struct place *best)
 {
     uint32_t at = run_starts(ss->free_units & ss->dirty_units, units) & starts;
     if (at == 0)
         at = run_starts(ss->free_units, units) & starts;
-    return at != 0 ? (unsigned)__builtin_ctz(at) : HK_UNITS_PER_SUPERSLAB;
+    for (; at != 0 && best->dirty < units; at &= at - 1) {
+        unsigned first = (unsigned)__builtin_ctz(at);
+        unsigned dirty = (unsigned)__builtin_popcount(ss->dirty_units & unit_mask(first, units));
+        if (best->ss == NULL || dirty > best->dirty)
+            *best = (struct place){ss, first, dirty};
+    }
+}
+
+static struct place find_place(unsigned units, uint32_t starts)
+{
+    struct place best = {NULL, 0, 0};
+    unsigned looks = superslab_dirty_bytes() != 0 ? LOOKS : 1;
+    for (unsigned bucket = 31u - (unsigned)__builtin_clz(units); bucket < BUCKETS; bucket++)
+        for (struct superslab *ss = available[bucket]; ss != NULL; ss = ss->next) {
+            look(ss, units, starts, &best);
+            if (best.ss != NULL && (best.dirty == units || --looks == 0))
+                return best;
+        }
+    return best;
 }
 
 static struct slab *take_run(struct superslab *ss, unsigned first, unsigned units, bool *zeroed)
@@ -150,13 +175,9 @@ struct superslab_run superslab_take(unsigned units, unsigned align_units, unsign
     uint32_t starts = aligned_starts(align_units);
     int saved = errno;
     hk_lock(&superslab_lock);
-    unsigned bucket = 31u - (unsigned)__builtin_clz(units);
-    for (; bucket < BUCKETS && run.slab == NULL; bucket++)
-        for (struct superslab *ss = available[bucket]; ss != NULL && run.slab == NULL; ss = ss->next) {
-            unsigned first = choose_run(ss, units, starts);
-            if (first < HK_UNITS_PER_SUPERSLAB)
-                run.slab = take_run(ss, first, units, &run.zeroed);
-        }
+    struct place place = find_place(units, starts);
+    if (place.ss != NULL)
+        run.slab = take_run(place.ss, place.first, units, &run.zeroed);
     if (run.slab == NULL) {
         struct superslab *ss = map_superslab(&run.fail);
         run.server = SERVED_SUPERSLAB;
@@ -293,7 +314,8 @@ size_t superslab_purge(uint64_t now_ms, uint64_t age_ms, size_t keep)
     /* From the top: low addresses fill first, so that the high ones empty. */
     for (uintptr_t idx = region_top(); idx-- > 0 && superslab_dirty_bytes() > keep;) {
         struct superslab *ss = region_superslab(idx);
-        if (ss != NULL && (ss->free_units & ss->dirty_units) != 0 && now_ms - ss->last_free_ms >= age_ms)
+        if (ss != NULL && (ss->free_units & ss->dirty_units) != 0 &&
+            os_is_aged(ss->last_free_ms, now_ms, age_ms))
             purged += purge_units(ss);
     }
     unmap_empty();

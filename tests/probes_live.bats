@@ -16,14 +16,18 @@ setup_file() {
 setup() {
     require_command python3
     require_bpf
+    STARTED=""
     WATCHED="$BATS_FILE_TMPDIR/libhakmem.so"
     TRACE=$(hk_test_program probes/trace_probes)
     SCENARIO=$(hk_test_program probes/scenario)
 }
 
 teardown() {
-    # By SIGTERM: what a script starts in the background ignores SIGINT.
-    [ -z "${TRACER:-}" ] || { kill "$TRACER" 2>/dev/null && wait "$TRACER"; } || [ $? -gt 128 ]
+    local pid
+    for pid in $STARTED; do # not by SIGINT, which a script's background processes ignore
+        kill "$pid" 2>/dev/null || continue
+        wait "$pid" 2>/dev/null || continue
+    done
 }
 
 # fires PROBE [-m MODE] [-a BYTES] [-d BYTES] [-e] [NAME=VALUE]...: run its scenario under the tracer and check what was seen.
@@ -86,6 +90,36 @@ traced_table() {
 
 @test "the tracer reads every argument of every probe, by perf events" {
     traced_table -e
+}
+
+@test "the check finds events that can't be true" {
+    local events="$BATS_TEST_TMPDIR/events" facts="$BATS_TEST_TMPDIR/facts" change expected
+    fires os_unmap HAKMEM_CONF=superslabs:6
+    while IFS='|' read -r change expected; do
+        awk "$change { print }" "$events" >"$events.false"
+        ! cmp -s "$events" "$events.false" || fail "changes nothing: $change"
+        run python3 "$CHECK_EVENTS" os_unmap "$events.false" "$facts"
+        [ "$status" -eq 1 ] || fail "found nothing wrong after: $change"
+        [[ "$output" == *"$expected"* ]] || fail "not called '$expected' after: $change" "$output"
+    done <<'CHANGES'
+$1 == "lost" { $2 = 1 }|the trace ends with
+$1 == "os_unmap" && !n++ { next }|bytes are mapped
+$1 == "os_map" && $6 == 3 { $5 += 4096 }|bytes are mapped
+$1 == "os_purge" { $6 += 1 }|bytes were purged
+$1 == "fast_miss" && !n++ { next }|c_misses does not count
+$1 == "fast_miss" { $5 = 5000 }|the class is
+$1 == "fast_miss" { $6 = 6 }|server is none of
+$1 == "tls_drain" { $6 += 16 }|bytes are not blocks x size
+$1 == "tls_drain" { $8 += 1 }|c_drains does not count
+$1 == "shared_fail" { $6 = 1 }|errno_value is none of
+$1 == "legacy_alloc" && !n++ { next }|a slab in neither
+$1 == "legacy_free" { $6 *= 2; $5 += 65536 }|frees no chunk
+$1 == "superslab_map" && !n++ { next }|c_superslabs is
+$1 == "slab_acquire" { $6 += 1 }|not the class's units
+$1 == "slab_release" && $4 < 72 && !n++ { next }|c_slabs is
+$1 == "thread_start" { $5 = 2 }|c_threads is
+$1 == "cache_report" { $NF = 1 }|another class's account
+CHANGES
 }
 
 @test "fast_miss: class, size, who served, blocks, hits since the last, and its number" {
@@ -191,6 +225,27 @@ wait_for() {
     done
 }
 
+# watchers LEAST GREATEST PID: so many watch the probes of a process.
+watchers() {
+    [ "$(python3 "$HAKMEM_SOURCE/tests/probes/semaphores.py" "$WATCHED" "$3")" = "$1 $2" ]
+}
+
+@test "a process that runs is watched at once, and no longer once the tracer was killed" {
+    local process tracer each
+    env LD_PRELOAD="$WATCHED" sleep 60 3>&- &
+    process=$!
+    STARTED="$process"
+    wait_for 20 watchers 0 0 "$process"
+    for each in "" -e; do
+        "$TRACE" $each "$WATCHED" "$BATS_TEST_TMPDIR/events" sleep 20 3>&- &
+        tracer=$!
+        STARTED+=" $tracer"
+        wait_for 20 watchers 1 1 "$process" || fail "the semaphores are not up $each"
+        kill -KILL "$tracer"
+        wait_for 20 watchers 0 0 "$process" || fail "the semaphores stay up $each"
+    done
+}
+
 # seen_by PID OUTPUT: a run whose first event is there; bpftrace does not say when it has attached.
 seen_by() {
     env LD_PRELOAD="$WATCHED" "$SCENARIO" fast_miss >/dev/null
@@ -209,8 +264,8 @@ complete() {
     bpftrace -B line -e "usdt:$WATCHED:hakmem:fast_miss /comm == \"scenario\"/ {
         printf(\"fast_miss %d %d %d %d %d %d %d %d\\n\", pid, tid, arg0, arg1, arg2, arg3, arg4, arg5); }" \
         >"$events" 2>"$events.log" 3>&- &
-    TRACER=$!
-    wait_for 60 seen_by "$TRACER" "$events" || fail "bpftrace saw nothing:" "$(cat "$events.log")"
+    STARTED=$!
+    wait_for 60 seen_by "$STARTED" "$events" || fail "bpftrace saw nothing:" "$(cat "$events.log")"
     env LD_PRELOAD="$WATCHED" "$SCENARIO" fast_miss >"$facts" 3>&- &
     pid=$!
     wait "$pid"

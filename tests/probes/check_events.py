@@ -7,6 +7,7 @@ TRACE is trace_probes' output, FACTS the scenario's standard output. Exits 1 wit
 """
 import collections
 import pathlib
+import re
 import sys
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
@@ -438,8 +439,12 @@ def main(arguments):
         check(run)
     if not run.faults:
         SCENARIOS[arguments[0]](run, *arguments[3:])
-    for fault in run.faults[:20]:
-        print(f"{arguments[0]}: {fault}", file=sys.stderr)
+    told = collections.Counter()
+    for fault in run.faults:
+        kind = re.sub(r"\d+", "", fault.split(": ")[0])
+        told[kind] += 1
+        if told[kind] <= 3:
+            print(f"{arguments[0]}: {fault}", file=sys.stderr)
     return int(bool(run.faults))
 
 

@@ -21,6 +21,7 @@
 #include <gelf.h>
 #include <linux/bpf.h>
 #include <linux/perf_event.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,6 +29,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -361,6 +363,7 @@ static pid_t start(const struct options *options, const char *library, char **co
     pid_t pid = fork();
     if (pid != 0)
         return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     struct stat program, watched;
     if (stat(command[0], &program) != 0 || stat(library, &watched) != 0 || program.st_ino != watched.st_ino)
         setenv("LD_PRELOAD", library, 1);
