@@ -35,6 +35,10 @@ HK_HIDDEN uint64_t os_physical_memory(void);
 /* The address space that RLIMIT_AS leaves the process in all, in bytes; UINT64_MAX when unlimited. */
 HK_HIDDEN uint64_t os_address_space_limit(void);
 
+/* The bytes that the process's memory cgroup may use before the kernel kills in it, the least of its own and its parents'
+ * limit; UINT64_MAX when there is none below the machine's memory. Reads /proc and /sys; allocates nothing. */
+HK_HIDDEN uint64_t os_memory_limit(void);
+
 /* Reserve `len` bytes of address space, PROT_NONE, left out of core dumps. NULL when refused. */
 HK_HIDDEN void *os_reserve(size_t len, size_t align);
 

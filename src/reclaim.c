@@ -11,14 +11,18 @@
 
 #define TICKS_PER_DECAY 4 /* how often a decay time is looked at: what waits is given back at most a quarter too late */
 #define TICK_MOST_MS 1000
+#define LIMIT_MS 2000                     /* between two looks at the cgroup's limit */
+#define LIMIT_MAPPED ((uint64_t)16 << 20) /* bytes mapped before the first */
 
 uint64_t reclaim_clock_ms;
 uint64_t reclaim_floor;
+uint64_t reclaim_limit = UINT64_MAX;
 uint64_t reclaim_peak, reclaim_window_peak;
 
 static struct hk_lock reclaim_lock = HK_LOCK_FREE; /* only ever tried, so it has no place in the order of locks */
 static uint64_t next_tick_ms;                      /* any: written under reclaim_lock */
 static uint64_t next_window_ms;                    /* lock: reclaim */
+static uint64_t next_limit_ms;                     /* lock: reclaim */
 
 static uint64_t tick_ms(void)
 {
@@ -31,6 +35,16 @@ void reclaim_raise_peak(uint64_t live)
     atomic_store_relaxed(&reclaim_window_peak, live);
     if (live > atomic_load_relaxed(&reclaim_peak))
         atomic_store_relaxed(&reclaim_peak, live);
+}
+
+/* Read the cgroup's limit, but not for a process that is too small to come near one, and seldom: it may move, or its process. */
+static void learn_limit(uint64_t now_ms)
+{
+    if (now_ms < next_limit_ms || atomic_load_relaxed(&os_account.mapped) < LIMIT_MAPPED)
+        return;
+    next_limit_ms = now_ms + LIMIT_MS;
+    uint64_t limit = os_memory_limit();
+    atomic_store_relaxed(&reclaim_limit, limit == UINT64_MAX ? limit : limit - limit / 8);
 }
 
 /* A decay time ends: what was the peak before it is forgotten. */
@@ -50,6 +64,8 @@ static size_t purge_excess(uint64_t now_ms)
 {
     size_t purged = ace_huge_decay(now_ms, hk_config.decay_ms);
     ace_large_decay(now_ms, hk_config.decay_ms);
+    if (reclaim_is_tight())
+        purged += shared_pool_decay(now_ms, RECLAIM_TIGHT_MS);
     purged += superslab_purge(now_ms, hk_config.decay_ms, 0);
     size_t keep = reclaim_bound() - reclaim_slack(reclaim_live_bytes()) / 2;
     if (reclaim_free_bytes() > keep) {
@@ -95,6 +111,7 @@ size_t reclaim_decay(uint64_t now_ms)
     reclaim_set_clock(now_ms);
     atomic_store_relaxed(&next_tick_ms, now_ms + tick_ms());
     next_window(now_ms);
+    learn_limit(now_ms);
     uint64_t age_ms = hk_config.decay_ms;
     size_t purged = ace_huge_decay(now_ms, age_ms);
     ace_large_decay(now_ms, age_ms); /* what it gives back is counted where it is purged */

@@ -6,6 +6,8 @@
  *   slack  =  retain + live / 8
  *   free  <=  slack + min(peak - live, 4 * retain),  else it is brought down by half of the slack below that
  *
+ * Near the limit of a memory cgroup both slack and peak give way:  free <= max(1 MiB, (limit * 7/8 - live) / 2).
+ *
  * peak is the most that was live within the last decay_ms or two: what was in use a moment ago may wait for its
  * return, so that a program which allocates and frees great blocks again and again does not fault them in each time;
  * live + free exceeds a recent peak by no more than the slack. live counts what was handed to classes, not what the
@@ -22,6 +24,15 @@
 
 /* The clock as the last tick read it, in ms: a stamp that costs nothing. any: */
 extern HK_HIDDEN uint64_t reclaim_clock_ms;
+
+/* any: what resident memory should keep below: seven eighths of the memory cgroup's limit. UINT64_MAX: none, or not read yet. */
+extern HK_HIDDEN uint64_t reclaim_limit;
+
+/* However near the limit is, so much may be free: a bound of nothing would purge at every free. */
+#define RECLAIM_LEAST ((uint64_t)1 << 20)
+
+/* How long caches and chains hold what is idle when the limit is near, in ms. */
+#define RECLAIM_TIGHT_MS 5u
 
 /* any: bytes that the last purge could not bring down (a refused unmapping); not tried again until there is more. */
 extern HK_HIDDEN uint64_t reclaim_floor;
@@ -51,14 +62,32 @@ static inline uint64_t reclaim_live_bytes(void)
 
 static inline size_t reclaim_slack(uint64_t live)
 {
-    return (size_t)(hk_config.retain + live / 8);
+    uint64_t slack = hk_config.retain + live / 8, limit = atomic_load_relaxed(&reclaim_limit);
+    uint64_t left = limit > live ? (limit - live) / 2 : 0;
+    if (slack <= left)
+        return (size_t)slack;
+    return (size_t)(left > RECLAIM_LEAST ? left : RECLAIM_LEAST);
+}
+
+/* The cgroup's limit is near: caches are to hold little, and not for long. */
+static inline bool reclaim_is_tight(void)
+{
+    uint64_t limit = atomic_load_relaxed(&reclaim_limit);
+    if (hk_likely(limit == UINT64_MAX))
+        return false;
+    uint64_t live = reclaim_live_bytes();
+    return live + 2 * (hk_config.retain + live / 8) > limit;
 }
 
 static inline size_t reclaim_bound(void)
 {
     uint64_t live = reclaim_live_bytes(), peak = atomic_load_relaxed(&reclaim_peak);
     uint64_t recent = peak > live ? peak - live : 0, most = 4 * hk_config.retain;
-    return reclaim_slack(live) + (size_t)(recent < most ? recent : most);
+    uint64_t limit = atomic_load_relaxed(&reclaim_limit), left = limit > live ? (limit - live) / 2 : 0;
+    uint64_t bound = reclaim_slack(live) + (recent < most ? recent : most);
+    if (bound > left) /* what was in use a moment ago has no claim near a limit */
+        bound = left > RECLAIM_LEAST ? left : RECLAIM_LEAST;
+    return (size_t)bound;
 }
 
 /* The bound is exceeded: purge, oldest first. One thread at a time; others go on. */

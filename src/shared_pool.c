@@ -73,10 +73,16 @@ static void post_sparse(struct class_pool *pool)
     pool->sparse = 0;
 }
 
+/* Too little of it is free for whole pages to be: a free block of a mid class is pages. */
+static bool is_dense(const struct slab *slab)
+{
+    return !is_mid(slab->class_idx) && slab->nfree * 2u < slab->blocks;
+}
+
 /* Put a slab whose nfree changed where it belongs. Sparse slabs stand in the order of their stamps: the oldest decay first. */
 static void list_sort(struct class_pool *pool, struct slab *slab)
 {
-    enum slab_list list = slab->nfree == 0 ? UNLISTED : slab->nfree * 2u < slab->blocks ? DENSE : SPARSE;
+    enum slab_list list = slab->nfree == 0 ? UNLISTED : is_dense(slab) ? DENSE : SPARSE;
     if (slab->list == list && (list != SPARSE || pool->lists[list].first == slab))
         return;
     list_remove(pool, slab);

@@ -7,13 +7,14 @@
 #include "heap.h"
 #include "misuse.h"
 #include "os.h"
+#include "reclaim.h"
 #include "shared_pool.h"
 #include "thread.h"
 
-#define NEW_NEEDS 256u /* how often a thread comes for more before it may hold more than HK_NEW_LIMIT */
+#define NEW_NEEDS 64u /* how often a thread comes for more before it may hold more than HK_NEW_LIMIT */
 #define FREER_LIMIT ((size_t)512 << 10) /* of a thread that frees what others allocated */
-#define LIMIT_STEP ((size_t)32 << 10) /* by which each further need raises it */
 #define CLASS_BYTES ((size_t)1 << 20) /* the most of one class */
+#define TIGHT_BYTES ((uint32_t)16 << 10) /* and near a cgroup's limit, when a sweep is through */
 #define CLOCK_FIRST 64u
 #define CLOCK_MOST 1024u
 #define CLOCK_LEAST 4u
@@ -98,7 +99,7 @@ static bool grow(struct hk_thread *thread, unsigned class_idx, uint32_t want)
 static void count_need(struct hk_thread *thread, size_t most)
 {
     if (++thread->needs > NEW_NEEDS && thread->limit < most)
-        thread->limit += LIMIT_STEP;
+        thread->limit += thread->limit / 2;
 }
 
 /* The list is empty: fetch blocks. A refill is a quarter of what the class has come to hold here, so that a burst of n
@@ -174,8 +175,9 @@ static void report(struct hk_thread *thread, unsigned class_idx, uint32_t now_ms
     HK_PROBE_FIRE(cache_report, class_idx, account, account_generation(), sizeof *account);
 }
 
-/* Blocks of classes that the thread has not used for a while go back; their share of the limit is free for others. */
-static void sweep(struct hk_thread *thread, uint64_t now_ms)
+/* Blocks of classes that the thread has not used since the last sweep go back; their share of the limit is free for others.
+ * Near a cgroup's limit the others keep little too. */
+static void sweep(struct hk_thread *thread, uint64_t now_ms, bool tight)
 {
     thread->sweep_ms = now_ms;
     for (unsigned class_idx = 0; class_idx < HK_CACHED_CLASSES; class_idx++) {
@@ -187,6 +189,8 @@ static void sweep(struct hk_thread *thread, uint64_t now_ms)
             thread->granted -= (size_t)cache->capacity * hk_class_size[class_idx];
             cache->capacity = 0;
             cache->taken = 0;
+        } else if (tight) {
+            drain(thread, class_idx, TIGHT_BYTES / hk_class_size[class_idx], DRAIN_IDLE);
         }
         cache->active = false;
         cache->taken -= cache->taken / 4;
@@ -229,8 +233,9 @@ static void tick(struct hk_thread *thread, unsigned class_idx)
         cache->clock *= 2;
     if ((uint32_t)now_ms - cache->report_ms >= REPORT_MS)
         report(thread, class_idx, (uint32_t)now_ms);
-    if (now_ms - thread->sweep_ms >= hk_config.decay_ms)
-        sweep(thread, now_ms);
+    bool tight = reclaim_is_tight();
+    if (now_ms - thread->sweep_ms >= (tight ? RECLAIM_TIGHT_MS : hk_config.decay_ms))
+        sweep(thread, now_ms, tight);
     heap_tick(now_ms);
 }
 
@@ -295,7 +300,7 @@ static void make_room(struct hk_thread *thread, unsigned class_idx)
     uint32_t first = first_batch(class_idx), want = cache->capacity + cache->capacity / 2 + 1;
     bool full = cache->length >= cache->capacity - cache->capacity / 4;
     bool often = (uint32_t)os_now_ms() - cache->tick_ms <= TICK_MS;
-    if (full && often) /* a class that is only freed here wins nothing but larger batches */
+    if (full && often && cache->ramp > first) /* a class that is only freed here wins nothing but larger batches */
         count_need(thread, cache->taken > 0 || hk_config.cache < FREER_LIMIT ? hk_config.cache : FREER_LIMIT);
     if ((full || often) && grow(thread, class_idx, want > first ? want : first))
         return;

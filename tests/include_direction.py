@@ -18,7 +18,7 @@ LAYERS = [
     ("memory in units", "superslab slab region"),
     ("tables", "outer_map meta"),
     ("words", "account ace_account ace_cap chain config lock misuse size_class"),
-    ("system", "os os_format os_linux os_linux_limit"),
+    ("system", "os os_format os_linux os_linux_cgroup os_linux_limit"),
     ("probes", "probe probes"),
     ("base", "base"),
 ]

@@ -3,6 +3,7 @@
 # tests/probes/scenario.c makes a probe fire, tests/probes/trace_probes.c records it and all others meanwhile, and
 # tests/probes/check_events.py checks each event for itself, with the others, and against what the scenario did.
 # A test "NAME: ..." is the scenario of the probe NAME: the first test finds a probe that has none.
+# shellcheck disable=SC2046,SC2086 # options are meant to be split into words
 load lib/common
 
 PROBES="$HAKMEM_SOURCE/probes"
@@ -167,12 +168,16 @@ CHANGES
     fires legacy_free HAKMEM_CONF=superslabs:1
 }
 
-@test "ace_fail: Threshold, Exhaustion, and MapFail with errno and each limit" {
+@test "ace_fail: Threshold, Exhaustion, and MapFail with errno and each resource limit" {
     fires ace_fail -m threshold HAKMEM_CONF=ace_limit:16m
     fires ace_fail -m exhaustion HAKMEM_CONF=region:0 SCENARIO_MODE=exhaustion
     fires ace_fail -m as -a 200000000 SCENARIO_MODE=as
     fires ace_fail -m data -d 200000000 SCENARIO_MODE=data
     fires ace_fail -m map_count SCENARIO_MODE=map_count
+}
+
+@test "ace_fail: MapFail for more than the machine can promise" {
+    [ "$(cat /proc/sys/vm/overcommit_memory)" != 1 ] || skip_or_fail "vm.overcommit_memory is 1: the kernel promises all"
     fires ace_fail -m overcommit SCENARIO_MODE=overcommit
 }
 

@@ -1,4 +1,5 @@
 # probes_static.bats - what the files on disk say of the probes: notes, sites, semaphores, and the header's rules.
+# shellcheck disable=SC2046,SC2086 # options are meant to be split into words
 load lib/common
 load lib/variants
 

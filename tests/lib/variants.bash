@@ -3,14 +3,15 @@
 # hk_variant NAME OPTION...: configures and builds libhakmem.so alone, in release form, with CMake's OPTIONs; prints the build
 # folder. The folders stay within the build tree, so that the next run compiles only what changed.
 hk_variant() {
-    local name="$1" folder
+    local name="$1" folder generator=()
     shift
     folder="$HAKMEM_BUILD/variants/$name"
+    ! command -v ninja >/dev/null || generator=(-G Ninja)
     mkdir -p "$folder"
     (
         flock 9
         [ -e "$folder/build.ninja" ] || [ -e "$folder/Makefile" ] ||
-            cmake -S "$HAKMEM_SOURCE" -B "$folder" $(command -v ninja >/dev/null && echo -G Ninja) \
+            cmake -S "$HAKMEM_SOURCE" -B "$folder" "${generator[@]}" \
                 -DCMAKE_BUILD_TYPE=Release -DHAKMEM_TESTS=OFF -DHAKMEM_BENCH=OFF "$@"
         cmake --build "$folder" --target hakmem --parallel 2
     ) 9>"$folder/lock" >"$folder/log" 2>&1 || fail "variant $name does not build:" "$(tail -n 30 "$folder/log")"

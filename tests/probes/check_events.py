@@ -324,7 +324,7 @@ def ace_fail(run, mode):
         "as": (MAPFAIL, ENOMEM, [LIMIT_AS], 1 << 30, 1),
         "data": (MAPFAIL, ENOMEM, [LIMIT_DATA], 1 << 30, 1),
         "map_count": (MAPFAIL, ENOMEM, [MAP_COUNT], 1 << 30, 1),
-        "overcommit": (MAPFAIL, ENOMEM, [OVERCOMMIT, UNKNOWN], 1 << 46, 1),
+        "overcommit": (MAPFAIL, ENOMEM, [OVERCOMMIT], 1 << 46, 1),
     }[mode]
     found = [e for e in events if e.args.failure == kind and e.args.size == size]
     run.expect(len(found) == fails, f"{len(found)} failures of the kind, {fails} expected; in all {len(events)}")
