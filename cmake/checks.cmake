@@ -15,6 +15,6 @@ endif()
 find_program(HAKMEM_CLANG_TIDY NAMES clang-tidy clang-tidy-14)
 if(HAKMEM_CLANG_TIDY)
   add_custom_target(tidy
-    COMMAND ${HAKMEM_CLANG_TIDY} --quiet -p ${PROJECT_BINARY_DIR} --warnings-as-errors=* ${hakmem_sources}
+    COMMAND ${HAKMEM_CLANG_TIDY} --quiet -p ${PROJECT_BINARY_DIR} --warnings-as-errors=* ${hakmem_sources} tools/hakmem-run.c
     WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} VERBATIM)
 endif()

@@ -17,7 +17,8 @@ struct cache_class {
     uint32_t ramp;          /* the most room given at once: doubles, so that a class's first frees are all checked */
     uint32_t clock;         /* the budget to give next: lower when time passes fast between ticks */
     uint32_t taken;         /* blocks refilled less blocks drained: what a refill is measured by */
-    uint32_t tick_ms;       /* low 32 bits of the clock at the last slow entry */
+    uint32_t tick_ms;       /* low 32 bits of the clock when the budget last ran out */
+    uint32_t room_ms;       /* when the room did */
     uint32_t report_ms;     /* and at the last report */
     uint32_t report_misses; /* since then */
     uint64_t report_allocs;

@@ -218,19 +218,24 @@ static void hurry(struct hk_thread *thread)
     }
 }
 
-/* What is due from time to time. */
-static void tick(struct hk_thread *thread, unsigned class_idx)
+/* The budget ran out: choose the next by the time that it lasted. */
+static void pace(struct cache_class *cache)
 {
-    struct cache_class *cache = &thread->classes[class_idx];
-    uint64_t now_ms = os_now_ms();
-    uint32_t elapsed = (uint32_t)now_ms - cache->tick_ms;
-    cache->tick_ms = (uint32_t)now_ms;
+    uint32_t now_ms = (uint32_t)os_now_ms(), elapsed = now_ms - cache->tick_ms;
+    cache->tick_ms = now_ms;
     if (cache->clock == 0)
         cache->clock = CLOCK_FIRST;
     else if (elapsed > TICK_MS)
         cache->clock = cache->clock / 2 > CLOCK_LEAST ? cache->clock / 2 : CLOCK_LEAST;
     else if (cache->clock < CLOCK_MOST)
         cache->clock *= 2;
+}
+
+/* What is due from time to time. */
+static void tick(struct hk_thread *thread, unsigned class_idx)
+{
+    struct cache_class *cache = &thread->classes[class_idx];
+    uint64_t now_ms = os_now_ms();
     if ((uint32_t)now_ms - cache->report_ms >= REPORT_MS)
         report(thread, class_idx, (uint32_t)now_ms);
     bool tight = reclaim_is_tight();
@@ -271,6 +276,8 @@ void *cache_alloc_slow(size_t size)
     if (thread == NULL)
         return alloc_uncached(class_idx, size);
     struct cache_class *cache = settle(thread, class_idx);
+    if (bin->budget == 0)
+        pace(cache);
     bool missed = bin->head == NULL;
     if (missed && !refill(thread, class_idx, size)) {
         arm(thread, class_idx);
@@ -299,7 +306,9 @@ static void make_room(struct hk_thread *thread, unsigned class_idx)
     struct cache_class *cache = &thread->classes[class_idx];
     uint32_t first = first_batch(class_idx), want = cache->capacity + cache->capacity / 2 + 1;
     bool full = cache->length >= cache->capacity - cache->capacity / 4;
-    bool often = (uint32_t)os_now_ms() - cache->tick_ms <= TICK_MS;
+    uint32_t now_ms = (uint32_t)os_now_ms();
+    bool often = now_ms - cache->room_ms <= TICK_MS;
+    cache->room_ms = now_ms;
     if (full && often && cache->ramp > first) /* a class that is only freed here wins nothing but larger batches */
         count_need(thread, cache->taken > 0 || hk_config.cache < FREER_LIMIT ? hk_config.cache : FREER_LIMIT);
     if ((full || often) && grow(thread, class_idx, want > first ? want : first))

@@ -117,7 +117,8 @@ static const struct argp argp = {
     .parser = parse_option,
     .args_doc = "PROGRAM [ARGUMENT...]\n--show-config",
     .doc = "Start PROGRAM on the hakmem allocator.\v"
-           "The exit status is that of PROGRAM; 125 if hakmem-run itself fails, 126 if PROGRAM can't be executed, 127 if it "
+           "The exit status is that of PROGRAM; 125 if hakmem-run itself fails, 126 if PROGRAM can't be executed, 127 "
+           "if it "
            "isn't found. Options of the allocator are told in hakmem(7).",
 };
 
@@ -157,7 +158,8 @@ static char *find_library(void)
         }
         free(resolved);
     }
-    fail(EXIT_OWN_FAILURE, HAKMEM_SONAME " is neither in %s nor in %s/" HAKMEM_LIBDIR "; --library PATH names another", self, self);
+    fail(EXIT_OWN_FAILURE, HAKMEM_SONAME " is neither in %s nor in %s/" HAKMEM_LIBDIR "; --library PATH names another",
+         self, self);
 }
 
 /* LD_PRELOAD: ours first, then what was there. */
@@ -220,7 +222,8 @@ static const char *elf_obstacle(int fd)
             return NULL;
         Elf64_Dyn entry;
         for (size_t at = 0; segment.p_type == PT_DYNAMIC && at + sizeof entry <= segment.p_filesz; at += sizeof entry) {
-            if (pread(fd, &entry, sizeof entry, (off_t)(segment.p_offset + at)) == sizeof entry && entry.d_tag == DT_SONAME)
+            if (pread(fd, &entry, sizeof entry, (off_t)(segment.p_offset + at)) == sizeof entry &&
+                entry.d_tag == DT_SONAME)
                 return NULL;
         }
     }
@@ -235,7 +238,8 @@ static const char *preload_obstacle(const char *path)
     if (fd < 0 || fstat(fd, &info) != 0)
         return NULL;
     const char *obstacle = NULL;
-    if (((info.st_mode & S_ISUID) && info.st_uid != geteuid()) || ((info.st_mode & S_ISGID) && info.st_gid != getegid()))
+    if (((info.st_mode & S_ISUID) && info.st_uid != geteuid()) ||
+        ((info.st_mode & S_ISGID) && info.st_gid != getegid()))
         obstacle = "it is setuid or setgid";
     else if (geteuid() != 0 && fgetxattr(fd, "security.capability", NULL, 0) > 0)
         obstacle = "it has file capabilities";
