@@ -102,6 +102,7 @@ target_link_options(hakmem PRIVATE
   -Wl,--dynamic-list=${PROJECT_SOURCE_DIR}/src/replaceable.list # but operators that a program replaces must be seen
   -Wl,-z,now               # no lazy binding: the resolver could be entered from within an allocation
   -Wl,-z,relro
+  -Wl,-z,initfirst         # its fork handlers are registered first: they lock last and unlock first, whoever else has some
   -Wl,-z,nodelete          # blocks and thread exits outlive every dlclose
   -Wl,-z,noexecstack
   -Wl,--as-needed
