@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # run.sh - installs what is missing, builds, runs all tests. `tests/run.sh --help` tells how.
 set -euo pipefail
+caller=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tests/lib/packages.bash
 
@@ -40,8 +41,9 @@ while [ $# -gt 0 ]; do
     --help | -h) usage; exit 0 ;;
     -*) usage >&2; exit 2 ;;
     *)
-        [ -f "$1" ] || { echo "run.sh: no such file: $1" >&2; exit 2; }
-        files+=("$1")
+        file=$(cd "$caller" && realpath --relative-to="$OLDPWD" -- "$1")
+        [ -f "$file" ] || { echo "run.sh: no such file: $1" >&2; exit 2; }
+        files+=("$file")
         ;;
     esac
     shift
@@ -49,7 +51,8 @@ done
 
 export HAKMEM_TESTS_FULL=${HAKMEM_TESTS_FULL:-0} HAKMEM_TESTS_NO_SKIP=${HAKMEM_TESTS_NO_SKIP:-0}
 export HAKMEM_SOURCE=$PWD
-export HAKMEM_BUILD=${HAKMEM_BUILD:-$PWD/build}
+HAKMEM_BUILD=$(realpath -m "${HAKMEM_BUILD:-build}")
+export HAKMEM_BUILD
 export HAKMEM_LIB=$HAKMEM_BUILD/libhakmem.so
 unset LD_PRELOAD HAKMEM_CONF HAKMEM_ACE_TRACE
 

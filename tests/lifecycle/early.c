@@ -1,5 +1,7 @@
 /* early - calls before any constructor: from resolvers of indirect functions in this program and, where it is preloaded,
  * in libearly.so; from .preinit_array; from a constructor. All blocks are used and freed much later, in main. */
+#include <sys/wait.h>
+
 #include "../behaviour/account_access.h"
 
 static void *blocks[3][64];
@@ -45,6 +47,25 @@ __attribute__((constructor(101))) static void constructor(void)
     fill(2);
 }
 
+/* The dynamic linker writes the main thread's TLS anew when all resolvers have run: nothing may remember what it was. */
+static void count_in_fork(uint64_t parent_generation)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct hk_stats before, after;
+        void *own[400];
+        require(process_stats(&before, sizeof(before)) == 0 && before.generation != parent_generation, "hk_stats");
+        for (size_t i = 0; i < 400; i++)
+            own[i] = take(16 + i * 8);
+        for (size_t i = 0; i < 400; i++)
+            free(own[i]);
+        require(process_stats(&after, sizeof(after)) == 0 && after.live_blocks == before.live_blocks, "a child lost count");
+        exit(23);
+    }
+    int status;
+    require(pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 23, "a child failed");
+}
+
 int main(int argc, char **argv)
 {
     require(indirect() == 42, "the indirect function");
@@ -62,5 +83,7 @@ int main(int argc, char **argv)
     account_open();
     struct hk_stats stats;
     require(process_stats(&stats, sizeof(stats)) == 0 && stats.frees >= 3 * 64, "%llu frees", (unsigned long long)stats.frees);
+    require(stats.threads == 1, "%llu threads have a cache", (unsigned long long)stats.threads);
+    count_in_fork(stats.generation);
     return 0;
 }

@@ -2,7 +2,8 @@
  *
  *   fork_load fork|clone|vfork|spawn|popen busy|idle ROUNDS
  *
- * fork: each child starts threads itself, and a child of its own. clone: by the raw system call, of which no handler hears. */
+ * fork: each child starts threads itself, and a child of its own. clone: by the raw system call, of which no handler hears.
+ * With libhandlers.so preloaded, handlers of fork allocate, and threads allocate under a lock that a handler takes. */
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -17,6 +18,7 @@
 
 extern char **environ;
 
+static void (*handlers_churn)(void); /* of libhandlers.so, where that is preloaded */
 static bool busy, stop;
 static uint64_t turns[THREADS];
 static pthread_barrier_t started;
@@ -57,6 +59,8 @@ static void *allocate_on_and_on(void *arg)
         size = any_size(&random);
         mark(own[i] = take(size), size > 4000 ? 4000 : size, (uint32_t)random);
         __atomic_store_n(&turns[idx], turn, __ATOMIC_RELAXED);
+        if (turn % 16 == 0 && handlers_churn != NULL)
+            handlers_churn();
         if (turn == 500)
             pthread_barrier_wait(&started);
         while (turn >= 500 && !busy && !__atomic_load_n(&stop, __ATOMIC_RELAXED))
@@ -209,6 +213,7 @@ int main(int argc, char **argv)
     require(argc == 4, "usage: fork_load fork|clone|vfork|spawn|popen busy|idle ROUNDS");
     busy = strcmp(argv[2], "busy") == 0;
     account_open();
+    handlers_churn = (void (*)(void))dlsym(RTLD_DEFAULT, "handlers_churn");
     pthread_t threads[THREADS];
     pthread_barrier_init(&started, NULL, THREADS + 1);
     for (uintptr_t i = 0; i < THREADS; i++)

@@ -1,7 +1,5 @@
-/* libearly.c - preloaded before the allocator, so relocated after it and initialised before it: its resolver, constructor,
- * fork handlers and destructor call malloc when hakmem's own constructor has not run yet, or its destructor already has. */
-#include <errno.h>
-#include <pthread.h>
+/* libearly.c - preloaded before the allocator, so relocated right after it: its resolver calls malloc when no constructor has
+ * run, and its destructor frees what main allocated. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -46,7 +44,8 @@ __attribute__((used)) static int (*resolve(void))(void)
     return answer;
 }
 
-__attribute__((ifunc("resolve"))) int early_indirect(void);
+/* Static: the resolver then runs when all other relocations of this library are done. */
+static __attribute__((ifunc("resolve"))) int early_indirect(void);
 
 /* 0, or the number of the step that went wrong. */
 int early_check(void)
@@ -58,27 +57,13 @@ int early_check(void)
     return wrong;
 }
 
-/* Many blocks of many classes: some of them take the slow paths. */
-static void churn(void)
-{
-    void *blocks[200];
-    for (size_t i = 0; i < 200; i++)
-        if ((blocks[i] = malloc(16 + i * i)) == NULL)
-            _exit(93);
-    for (size_t i = 0; i < 200; i++)
-        free(blocks[i]);
-}
-
 __attribute__((constructor)) static void start(void)
 {
     fill(from_constructor);
-    if (pthread_atfork(churn, churn, churn) != 0)
-        _exit(94);
 }
 
 __attribute__((destructor)) static void finish(void)
 {
-    churn();
     if (from_resolver[0] != NULL && check(from_resolver) != 0)
-        _exit(95);
+        _exit(93);
 }

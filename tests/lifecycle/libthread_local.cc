@@ -7,6 +7,14 @@
 
 namespace {
 
+std::string text_of(int n) // std::to_string would pin the library: it has a unique symbol
+{
+    std::string text(40, 'x');
+    for (; n != 0; n /= 10)
+        text += static_cast<char>('0' + n % 10);
+    return text;
+}
+
 std::map<std::string, std::vector<int>> *process_wide = new std::map<std::string, std::vector<int>>;
 
 struct Owner {
@@ -39,7 +47,7 @@ extern "C" std::size_t thread_local_use(int count)
         second.reset(new Owner);
     for (int i = 0; i < count; i++) {
         first.texts.emplace_back(new std::string(static_cast<std::size_t>(i % 300), 'x'));
-        second->names[i] = std::to_string(i) + " is a text too long for the object itself";
+        second->names[i] = text_of(i);
     }
     std::size_t sum = 0;
     for (auto &text : first.texts)
@@ -50,5 +58,5 @@ extern "C" std::size_t thread_local_use(int count)
 extern "C" void process_wide_use(int count)
 {
     for (int i = 0; i < count; i++)
-        (*process_wide)[std::to_string(i)].assign(static_cast<std::size_t>(i), i);
+        (*process_wide)[text_of(i)].assign(static_cast<std::size_t>(i), i);
 }
