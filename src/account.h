@@ -40,7 +40,7 @@ struct hk_class_account {
     uint64_t free_bytes;
     uint64_t inherited_bytes;
     uint64_t misses;      /* the thread cache (or, above 32 KiB, ACE's cache) had nothing */
-    uint64_t ticks;       /* slow entries that were neither a miss nor a drain */
+    uint64_t ticks;       /* slow entries of malloc that found a block: the budget had run out */
     uint64_t reports;
     uint64_t refills[HK_SERVERS];
     uint64_t refill_blocks[HK_SERVERS];

@@ -41,7 +41,8 @@ HK_HIDDEN size_t ace_decay(uint64_t now_ms, uint64_t age_ms);
 /* Bytes that wait in the caches. */
 HK_HIDDEN size_t ace_cached_bytes(void);
 
-/* Tell a failure: account, probe ace_fail, and with HAKMEM_ACE_TRACE=1 a line. limit: enum os_limit, when MapFail. */
+/* Tell a failure: account, probe ace_fail, and with HAKMEM_ACE_TRACE=1 a line. error: the kernel's errno, 0 if it was
+ * not asked. errno kept. */
 HK_HIDDEN HK_COLD void ace_fail(unsigned class_idx, size_t size, enum hk_ace_fail failure, int error);
 
 /* The same for shared_fail -> legacy. */

@@ -239,7 +239,7 @@ struct huge *huge_take_beyond_bytes(size_t bytes)
 
 static bool is_older(const struct huge *h, uint64_t now_ms, uint64_t age_ms)
 {
-    return h != NULL && (age_ms == 0 || h->stamp_ms + age_ms <= now_ms);
+    return h != NULL && os_is_aged(h->stamp_ms, now_ms, age_ms);
 }
 
 struct huge *huge_take_older(uint64_t now_ms, uint64_t age_ms)

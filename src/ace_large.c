@@ -7,7 +7,9 @@
 #include "../probes/probe.h"
 #include "ace.h"
 #include "ace_account.h"
+#include "ace_cap.h"
 #include "config.h"
+#include "lock.h"
 #include "os.h"
 #include "reclaim.h"
 #include "superslab.h"
@@ -174,7 +176,6 @@ static HK_NOINLINE void *alloc_miss(unsigned class_idx, size_t size, size_t alig
     uint8_t *base = run->base;
     run->blocks = 1;
     run->nfree = 0;
-    run->zeroed = false;
     run->size = block_bytes;
     if (!got.zeroed)
         purge_rest(run, block_bytes);
@@ -315,9 +316,7 @@ void *ace_resize_large(struct slab *run, void *ptr, size_t size, bool in_place)
 static uint32_t count_older(const struct large_pool *pool, uint64_t now_ms, uint64_t age_ms)
 {
     uint32_t n = 0;
-    if (age_ms == 0)
-        return pool->count;
-    for (const struct slab *run = pool->tail; run != NULL && run->stamp_ms + age_ms <= now_ms; run = run->prev)
+    for (const struct slab *run = pool->tail; run != NULL && os_is_aged(run->stamp_ms, now_ms, age_ms); run = run->prev)
         n++;
     return n;
 }

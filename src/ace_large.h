@@ -8,7 +8,6 @@
 #ifndef HK_ACE_LARGE_H
 #define HK_ACE_LARGE_H
 
-#include "ace_cap.h"
 #include "base.h"
 
 /* Bytes of runs that wait, never less than the truth: raised as pools fill, corrected at a window's end and by

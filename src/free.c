@@ -16,7 +16,9 @@ static HK_NOINLINE void free_slow(void *ptr)
         cache_free_slow(place.slab->class_idx, ptr);
         return;
     }
-    bool freed = place.slab != NULL ? ace_free_large(place.slab, ptr) : place.huge != NULL && ace_free_huge(place.huge, ptr);
+    heap_enter();
+    bool freed = place.slab != NULL ? ace_free_large(place.slab, ptr)
+                                    : place.huge != NULL && ace_free_huge(place.huge, ptr);
     if (!freed)
         heap_misuse(&place, ptr, MISUSE_DOUBLE_FREE, MISUSE_INTERIOR_FREE, MISUSE_FOREIGN_FREE);
 }

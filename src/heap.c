@@ -7,7 +7,6 @@
 #include "account.h"
 #include "ace.h"
 #include "config.h"
-#include "legacy.h"
 #include "lock.h"
 #include "os.h"
 #include "outer_map.h"
@@ -42,6 +41,13 @@ void heap_init(void)
     }
     hk_unlock(&init_lock);
     errno = saved;
+}
+
+void heap_enter(void)
+{
+    heap_init();
+    if (hk_unlikely(*thread_fork_token == 0))
+        heap_after_raw_fork();
 }
 
 void *heap_out_of_memory(size_t size)
@@ -147,7 +153,7 @@ static struct heap_place find_live(const void *ptr, enum misuse_kind twice, enum
 void *heap_calloc(size_t size)
 {
     if (size > HK_CACHED_MAX) {
-        heap_init();
+        heap_enter();
         void *block = size <= PTRDIFF_MAX ? ace_alloc(size, HK_ALIGNMENT, true) : NULL;
         return block != NULL ? block : heap_out_of_memory(size);
     }
@@ -178,7 +184,7 @@ static void *aligned(size_t align, size_t size, bool zero)
         void *block = malloc(hk_class_size[class_idx]);
         return block != NULL && zero ? memset(block, 0, size) : block;
     }
-    heap_init();
+    heap_enter();
     void *block = ace_alloc(size > HK_CACHED_MAX ? size : HK_CACHED_MAX + 1, align, zero);
     return block != NULL ? block : heap_out_of_memory(size);
 }
@@ -213,6 +219,7 @@ void *heap_realloc(void *ptr, size_t size, size_t align)
         find_live(ptr, MISUSE_FREED_REALLOC, MISUSE_INTERIOR_FREE, MISUSE_FOREIGN_REALLOC, &old_size);
     if (size > PTRDIFF_MAX)
         return heap_out_of_memory(size);
+    heap_enter();
     void *moved = resize(&place, ptr, size, align, false);
     if (moved != NULL)
         return moved;
@@ -233,6 +240,7 @@ size_t heap_resize_in_place(void *ptr, size_t size, size_t extra)
     if (old_size >= size && old_size <= most)
         return old_size;
     int saved = errno;
+    heap_enter();
     if (resize(&place, ptr, most, HK_ALIGNMENT, true) == NULL && size < most)
         resize(&place, ptr, size, HK_ALIGNMENT, true);
     errno = saved;

@@ -27,6 +27,10 @@ HK_HIDDEN void heap_free(void *ptr);
 /* Once, before anything else: configuration, region, secret. Idempotent; any thread. */
 HK_HIDDEN void heap_init(void);
 
+/* First in every call that takes a lock without having passed the thread cache: heap_init(), and in a child of a raw clone
+ * heap_after_raw_fork(), before it waits for a thread that is not there. */
+HK_HIDDEN void heap_enter(void);
+
 /* In a child of a raw clone, found by its first slow path. */
 HK_HIDDEN void heap_after_raw_fork(void);
 

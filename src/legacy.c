@@ -1,6 +1,7 @@
 #include "legacy.h"
 
 #include "../probes/probe.h"
+#include "account.h"
 #include "meta.h"
 #include "os.h"
 #include "outer_map.h"

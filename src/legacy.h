@@ -2,7 +2,6 @@
 #ifndef HK_LEGACY_H
 #define HK_LEGACY_H
 
-#include "account.h"
 #include "base.h"
 #include "slab.h"
 

@@ -1,5 +1,6 @@
 /* life.c - the process's life: start, fork, exit. The order of all locks is written here:
- *   threads, class pools by index, ACE's, superslab, meta. */
+ *   threads, class pools by index, ACE's pools by index, huge, superslab, meta.
+ * reclaim's is only ever tried, and init's is held before there are threads. */
 #include <pthread.h>
 
 #include "ace.h"

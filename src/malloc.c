@@ -5,7 +5,7 @@
 
 static HK_COLD void *malloc_large(size_t size)
 {
-    heap_init();
+    heap_enter();
     void *block = size <= PTRDIFF_MAX ? ace_alloc(size, HK_ALIGNMENT, false) : NULL;
     return block != NULL ? block : heap_out_of_memory(size);
 }

@@ -170,9 +170,9 @@ void meta_before_fork(void)
     hk_lock(&meta_lock);
 }
 
-void meta_after_fork(bool child)
+void meta_after_fork(bool raw_child)
 {
-    if (child)
+    if (raw_child)
         hk_lock_reset(&meta_lock);
     else
         hk_unlock(&meta_lock);

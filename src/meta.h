@@ -14,6 +14,6 @@ HK_HIDDEN size_t meta_mapped(void);
 HK_HIDDEN size_t meta_used(void);
 
 HK_HIDDEN void meta_before_fork(void);
-HK_HIDDEN void meta_after_fork(bool child);
+HK_HIDDEN void meta_after_fork(bool raw_child);
 
 #endif

@@ -60,13 +60,17 @@ static inline uint64_t reclaim_live_bytes(void)
     return (units > waiting ? units - waiting : 0) + atomic_load_relaxed(&hk_capacity.huge_bytes);
 }
 
+/* The least of a bound and of what the cgroup's limit leaves beside what is live. */
+static inline size_t reclaim_within_limit(uint64_t bound, uint64_t live)
+{
+    uint64_t limit = atomic_load_relaxed(&reclaim_limit), left = limit > live ? (limit - live) / 2 : 0;
+    uint64_t most = left > RECLAIM_LEAST ? left : RECLAIM_LEAST;
+    return (size_t)(bound < most ? bound : most);
+}
+
 static inline size_t reclaim_slack(uint64_t live)
 {
-    uint64_t slack = hk_config.retain + live / 8, limit = atomic_load_relaxed(&reclaim_limit);
-    uint64_t left = limit > live ? (limit - live) / 2 : 0;
-    if (slack <= left)
-        return (size_t)slack;
-    return (size_t)(left > RECLAIM_LEAST ? left : RECLAIM_LEAST);
+    return reclaim_within_limit(hk_config.retain + live / 8, live);
 }
 
 /* The cgroup's limit is near: caches are to hold little, and not for long. */
@@ -83,11 +87,7 @@ static inline size_t reclaim_bound(void)
 {
     uint64_t live = reclaim_live_bytes(), peak = atomic_load_relaxed(&reclaim_peak);
     uint64_t recent = peak > live ? peak - live : 0, most = 4 * hk_config.retain;
-    uint64_t limit = atomic_load_relaxed(&reclaim_limit), left = limit > live ? (limit - live) / 2 : 0;
-    uint64_t bound = reclaim_slack(live) + (recent < most ? recent : most);
-    if (bound > left) /* what was in use a moment ago has no claim near a limit */
-        bound = left > RECLAIM_LEAST ? left : RECLAIM_LEAST;
-    return (size_t)bound;
+    return reclaim_within_limit(reclaim_slack(live) + (recent < most ? recent : most), live);
 }
 
 /* The bound is exceeded: purge, oldest first. One thread at a time; others go on. */

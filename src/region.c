@@ -69,7 +69,7 @@ static uintptr_t index_of(const uint8_t *base)
 
 static uintptr_t capacity(void)
 {
-    return region_units / HK_UNITS_PER_SUPERSLAB;
+    return atomic_load_relaxed(&region_units) / HK_UNITS_PER_SUPERSLAB;
 }
 
 enum region_result region_take(uint8_t **base)

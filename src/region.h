@@ -8,7 +8,7 @@
  * const: after region_init(), but region_units, which shrinks when an unused tail is given back. */
 extern HK_HIDDEN uintptr_t region_base;
 extern HK_HIDDEN uintptr_t region_units;
-extern HK_HIDDEN uint8_t *region_map; /* codes; written under the superslab lock, read without */
+extern HK_HIDDEN uint8_t *region_map; /* codes; any: written by whoever holds the run, read without a lock */
 
 struct superslab;
 

@@ -11,6 +11,7 @@
 #include "misuse.h"
 #include "os.h"
 #include "reclaim.h"
+#include "region.h"
 #include "superslab.h"
 
 #define POOL_CHAINS 16u
@@ -186,17 +187,28 @@ static void count_chained(struct class_pool *pool, unsigned class_idx, uint32_t 
     atomic_store_relaxed(&hk_account[class_idx].cached_blocks, pool->chained);
 }
 
-/* Cut the first `count` blocks off a chain. False: a link is corrupt. */
-static bool split_chain(struct hk_chain *chain, uint32_t count, struct hk_chain *front)
+/* Whether what a link leads to is a free block of the class, as far as it tells without its slab: it is looked up before it
+ * is read, since a program may have written anything there. */
+static inline bool is_chained(const void *block, unsigned class_idx)
+{
+    uintptr_t unit = ((uintptr_t)block - region_base) >> HK_UNIT_SHIFT;
+    if ((uintptr_t)block % HK_ALIGNMENT != 0)
+        return false;
+    if (hk_likely(unit < atomic_load_relaxed(&region_units)))
+        return atomic_load_relaxed(&region_map[unit]) == HK_CODE_OF_CLASS(class_idx) && hk_is_marked(block);
+    const struct slab *slab = legacy_find(block);
+    return slab != NULL && slab->class_idx == class_idx && hk_is_marked(block);
+}
+
+bool shared_pool_cut(unsigned class_idx, struct hk_chain *chain, uint32_t count, struct hk_chain *front)
 {
     void *last = chain->head;
-    for (uint32_t i = 1; i < count; i++) {
-        if (!hk_is_marked(last))
-            return false;
+    for (uint32_t i = 1; i < count && is_chained(last, class_idx); i++)
         last = hk_link(last);
-    }
-    if (!hk_is_marked(last))
+    if (!is_chained(last, class_idx)) {
+        front->head = last;
         return false;
+    }
     *front = (struct hk_chain){chain->head, count};
     *chain = (struct hk_chain){hk_link(last), chain->count - count};
     hk_set_link(last, NULL);
@@ -212,10 +224,9 @@ static bool refill_from_chains(struct class_pool *pool, unsigned class_idx, uint
     if (newest->count <= most) {
         refill->chain = *newest;
         pool->nchains--;
-    } else if (!split_chain(newest, want, &refill->chain)) {
-        const void *head = newest->head;
+    } else if (!shared_pool_cut(class_idx, newest, want, &refill->chain)) {
         hk_unlock(&pool->lock);
-        misuse_abort(MISUSE_CORRUPT_LIST, head, hk_class_size[class_idx]);
+        misuse_abort(MISUSE_CORRUPT_LIST, refill->chain.head, hk_class_size[class_idx]);
     }
     refill->server = SERVED_CHAIN;
     count_chained(pool, class_idx, 0u - refill->chain.count);

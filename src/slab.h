@@ -22,7 +22,6 @@ struct slab {
     uint16_t nfree;         /* lock: class */
     uint16_t hint;          /* lock: class; no word of bits below it has a one */
     uint8_t list;           /* lock: class; which list of the pool it is in */
-    bool zeroed;            /* lock: class; large runs: never written since the kernel gave it */
     bool in_use;            /* lock: class; large runs: the block is the program's */
     uint64_t dirty_pages;   /* lock: class; bit p: page group p may be resident */
     uint64_t stamp_ms;      /* lock: class; when it last lost or got a block */

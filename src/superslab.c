@@ -4,6 +4,7 @@
 
 #include "../probes/probe.h"
 #include "config.h"
+#include "lock.h"
 #include "meta.h"
 #include "os.h"
 #include "region.h"
@@ -332,27 +333,41 @@ bool superslab_shrink_region(void)
     return shrunk;
 }
 
-void superslab_each(void (*visit)(const struct slab *slab, void *arg), void *arg)
-{
-    hk_lock(&superslab_lock);
-    for (uintptr_t idx = 0; idx < region_top(); idx++) {
-        struct superslab *ss = region_superslab(idx);
-        for (unsigned u = 0; ss != NULL && u < HK_UNITS_PER_SUPERSLAB; u++)
-            if (ss->first_unit[u] == u)
-                visit(&ss->runs[u], arg);
-    }
-    hk_unlock(&superslab_lock);
-}
-
 void superslab_before_fork(void)
 {
     hk_lock(&superslab_lock);
 }
 
+/* A thread that is not here was in the middle of a change: lists and sums are made anew from the masks, and what is free
+ * counts as dirty. A SuperSlab without a used unit may have been on its way out, its memory gone: it is abandoned. */
+static void rebuild(void)
+{
+    uint64_t used = 0, dirty = 0;
+    for (unsigned bucket = 0; bucket < BUCKETS; bucket++)
+        available[bucket] = NULL;
+    for (uintptr_t idx = 0; idx < region_top(); idx++) {
+        struct superslab *ss = region_superslab(idx);
+        if (ss == NULL)
+            continue;
+        if (ss->free_units == ALL_UNITS)
+            ss->free_units = 0;
+        ss->dirty_units = ss->free_units;
+        ss->linked = false;
+        relink_available(ss);
+        dirty += (uint64_t)__builtin_popcount(ss->free_units);
+        used += (uint64_t)__builtin_popcount(~ss->free_units);
+    }
+    atomic_store_relaxed(&hk_capacity.units_free_dirty, dirty);
+    atomic_store_relaxed(&hk_capacity.units_used, used);
+}
+
 void superslab_after_fork(bool raw_child)
 {
-    if (raw_child)
-        hk_lock_reset(&superslab_lock);
-    else
+    if (!raw_child) {
         hk_unlock(&superslab_lock);
+        return;
+    }
+    if (hk_lock_is_held(&superslab_lock))
+        rebuild();
+    hk_lock_reset(&superslab_lock);
 }

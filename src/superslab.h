@@ -9,7 +9,6 @@
 
 #include "base.h"
 #include "account.h"
-#include "lock.h"
 #include "slab.h"
 
 struct superslab {
@@ -57,9 +56,6 @@ static inline size_t superslab_dirty_bytes(void)
 {
     return (size_t)atomic_load_relaxed(&hk_capacity.units_free_dirty) << HK_UNIT_SHIFT;
 }
-
-/* Call visit for each run that is in use, under the superslab lock; for statistics. */
-HK_HIDDEN void superslab_each(void (*visit)(const struct slab *slab, void *arg), void *arg);
 
 HK_HIDDEN void superslab_before_fork(void);
 HK_HIDDEN void superslab_after_fork(bool raw_child);

@@ -34,10 +34,12 @@ static void unlink_thread(struct hk_thread *thread)
 
 static struct hk_thread *thread_begin(void)
 {
-    struct hk_thread *thread = meta_alloc(sizeof *thread);
-    if (thread == NULL)
-        return NULL;
     int saved = errno;
+    struct hk_thread *thread = meta_alloc(sizeof *thread);
+    if (thread == NULL) {
+        errno = saved; /* the call is served without a cache */
+        return NULL;
+    }
     thread->tls = &hk_tls;
     thread->limit = HK_NEW_LIMIT < hk_config.cache ? HK_NEW_LIMIT : hk_config.cache;
     hk_lock(&threads_lock);
@@ -77,6 +79,8 @@ void thread_end(void)
 static void on_thread_exit(void *arg)
 {
     struct hk_thread *thread = arg;
+    if (hk_tls.self != thread) /* exit(3) was called in this thread, and a handler of it ends the thread */
+        return;
     if (++thread->exit_rounds < EXIT_ROUNDS && pthread_setspecific(exit_key, thread) == 0)
         return;
     thread_end();
@@ -92,9 +96,7 @@ void thread_init(void)
 
 struct hk_thread *thread_enter_slow(void)
 {
-    heap_init();
-    if (*thread_fork_token == 0)
-        heap_after_raw_fork();
+    heap_enter();
     struct hk_thread *thread = hk_tls.self;
     if (thread == ENDED)
         return NULL;
@@ -111,28 +113,24 @@ static bool adoptable(const void *block, unsigned class_idx)
 }
 
 /* A list of a thread that is not in this process, perhaps caught in the middle of a change: what of it is sound is counted
- * anew and given to the slabs. A block that was on its way in or out is lost. */
+ * anew and given to the slabs. A block that was on its way in or out is lost. Block by block: copied at different moments,
+ * a list may run into another, or into itself, and what was given already is known by its slab. */
 static void adopt(struct hk_thread *thread, unsigned class_idx)
 {
-    struct hk_chain chain = {NULL, 0};
-    void *block = thread->tls->bins[class_idx + 1].head, *last = NULL;
-    uint64_t most = atomic_load_relaxed(&hk_account[class_idx].slab_blocks);
-    while (block != NULL && chain.count < most && adoptable(block, class_idx)) {
-        if (last == NULL)
-            chain.head = block;
-        chain.count++;
-        last = block;
-        block = hk_link(block);
+    uint64_t count = 0;
+    void *block = thread->tls->bins[class_idx + 1].head;
+    while (block != NULL && adoptable(block, class_idx)) {
+        void *next = hk_link(block);
+        shared_pool_drain(class_idx, (struct hk_chain){block, 1}, true);
+        count++;
+        block = next;
     }
-    if (chain.count == 0)
+    if (count == 0)
         return;
-    if (block != NULL)
-        hk_set_link(last, NULL);
     account_add(&hk_account[class_idx].drains[DRAIN_FORK], 1);
-    account_add(&hk_account[class_idx].drain_blocks[DRAIN_FORK], chain.count);
-    HK_PROBE_FIRE(tls_drain, class_idx, chain.count, (uint64_t)chain.count * hk_class_size[class_idx], DRAIN_FORK,
+    account_add(&hk_account[class_idx].drain_blocks[DRAIN_FORK], count);
+    HK_PROBE_FIRE(tls_drain, class_idx, count, count * hk_class_size[class_idx], DRAIN_FORK,
                   atomic_load_relaxed(&hk_account[class_idx].drains[DRAIN_FORK]));
-    shared_pool_drain(class_idx, chain, true);
 }
 
 static void adopt_others(void)
@@ -147,7 +145,14 @@ static void adopt_others(void)
         unlink_thread(thread);
         meta_free(thread, sizeof *thread);
     }
-    atomic_store_relaxed(&hk_capacity.threads, threads != NULL ? 1 : 0);
+}
+
+/* The list was caught in the middle of a change: the calling thread alone is in it from now on. */
+static void forget_others(void)
+{
+    threads = hk_tls.self != ENDED ? hk_tls.self : NULL;
+    if (threads != NULL)
+        threads->next = threads->prev = NULL;
 }
 
 /* What is live in the child is what no free list holds: counted from the slabs, since other threads' counters are gone. */
@@ -179,6 +184,9 @@ void thread_after_fork(bool child, bool raw_child)
     account_new_generation();
     if (sound)
         adopt_others();
+    else
+        forget_others();
+    atomic_store_relaxed(&hk_capacity.threads, threads != NULL ? 1 : 0);
     count_inherited();
     HK_PROBE_FIRE(process_fork, account_generation(), (int64_t)getppid());
 }

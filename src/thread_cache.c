@@ -1,7 +1,5 @@
 #include "thread_cache.h"
 
-#include <errno.h>
-
 #include "../probes/probe.h"
 #include "config.h"
 #include "heap.h"
@@ -98,8 +96,9 @@ static bool grow(struct hk_thread *thread, unsigned class_idx, uint32_t want)
 /* The thread came for more than it may hold, again and again: it works, and may hold more. */
 static void count_need(struct hk_thread *thread, size_t most)
 {
+    size_t more = thread->limit + thread->limit / 2;
     if (++thread->needs > NEW_NEEDS && thread->limit < most)
-        thread->limit += thread->limit / 2;
+        thread->limit = more < most ? more : most;
 }
 
 /* The list is empty: fetch blocks. A refill is a quarter of what the class has come to hold here, so that a burst of n
@@ -137,20 +136,12 @@ static void drain(struct hk_thread *thread, unsigned class_idx, uint32_t keep, e
 {
     struct cache_class *cache = &thread->classes[class_idx];
     struct hk_bin *bin = bin_of(thread, class_idx);
-    struct hk_chain rest = {bin->head, cache->length};
+    struct hk_chain rest = {bin->head, cache->length}, kept = {NULL, 0};
     if (cache->length <= keep)
         return;
-    if (keep > 0) {
-        void *last = bin->head;
-        for (uint32_t i = 1; i < keep && hk_is_marked(last); i++)
-            last = hk_link(last);
-        if (!hk_is_marked(last))
-            misuse_abort(MISUSE_CORRUPT_LIST, last, hk_class_size[class_idx]);
-        rest = (struct hk_chain){hk_link(last), cache->length - keep};
-        hk_set_link(last, NULL);
-    } else {
-        bin->head = NULL;
-    }
+    if (keep > 0 && !shared_pool_cut(class_idx, &rest, keep, &kept))
+        misuse_abort(MISUSE_CORRUPT_LIST, kept.head, hk_class_size[class_idx]);
+    bin->head = kept.head;
     cache->length = keep;
     cache->taken -= cache->taken < rest.count ? cache->taken : rest.count;
     struct hk_class_account *account = &hk_account[class_idx];
@@ -164,7 +155,6 @@ static void report(struct hk_thread *thread, unsigned class_idx, uint32_t now_ms
 {
     struct cache_class *cache = &thread->classes[class_idx];
     struct hk_class_account *account = &hk_account[class_idx];
-    (void)thread;
     cache->report_ms = now_ms;
     if (cache->report_allocs > 0) {
         uint64_t misses = cache->report_misses < cache->report_allocs ? cache->report_misses : cache->report_allocs;

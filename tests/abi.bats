@@ -43,6 +43,15 @@ defined_symbols() {
     done
 }
 
+@test "all thread-local memory together is at most 1,400 bytes" {
+    # A dlopen of a library with initial-exec TLS, as this one is, fails where glibc's reserve of some 2,000 is used up.
+    local size
+    size=$(readelf -lW "$HAKMEM_LIB" | awk '$1 == "TLS" { print $6 }')
+    [ -n "$size" ]
+    [ "$((size))" -gt 0 ]
+    [ "$((size))" -le 1400 ] || fail "$((size)) bytes"
+}
+
 @test "what a C++ runtime would provide is referred to weakly" {
     local strong
     strong=$(nm -D --undefined-only "$HAKMEM_LIB" | awk '$1 == "U" && $2 ~ /^(_Z|__gxx|_Unwind|__cxa_(throw|begin|end|alloc|guard))/')

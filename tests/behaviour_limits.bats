@@ -76,6 +76,55 @@ print(sorted(texts.items()))'
     each_fallback threads_by
 }
 
+# told LINE... -- [NAME=VALUE...] SCENARIO: a scenario of tests/probes/scenario.c says these lines, each count and line, and
+# no other, on standard error when HAKMEM_ACE_TRACE is 1; nothing when it isn't.
+told() {
+    local -a lines=()
+    while [ "$1" != -- ]; do
+        lines+=("$1")
+        shift
+    done
+    shift
+    local scenario="${*: -1}" program
+    program=$(hk_test_program probes/scenario)
+    hk_preload HAKMEM_ACE_TRACE=1 "${@:1:$#-1}" "$program" "$scenario" 2>&1 >/dev/null | uniq -c | sed 's/^ *//' >"$BATS_TEST_TMPDIR/told"
+    diff <(printf '%s\n' "${lines[@]}") "$BATS_TEST_TMPDIR/told" >&2
+    [ -z "$(hk_preload HAKMEM_ACE_TRACE=0 "${@:1:$#-1}" "$program" "$scenario" 2>&1 >/dev/null)" ]
+    [ -z "$(hk_preload "${@:1:$#-1}" "$program" "$scenario" 2>&1 >/dev/null)" ]
+}
+
+@test "HAKMEM_ACE_TRACE=1 writes a line for each Threshold, Exhaustion and MapFail" {
+    told "1 hakmem: ACE Threshold: 20971520 bytes (class huge)" -- HAKMEM_CONF=ace_limit:16m ace_fail
+    told "1 hakmem: shared_fail -> legacy: class 112 B, reason region" \
+        "20 hakmem: ACE Exhaustion: 204800 bytes (class 208 KiB)" -- HAKMEM_CONF=region:0 SCENARIO_MODE=exhaustion ace_fail
+    (
+        ulimit -v 500000
+        told "1 hakmem: ACE MapFail: 1073741824 bytes (class huge), errno 12 ENOMEM, limit RLIMIT_AS" \
+            -- HAKMEM_CONF=ace_limit:2g SCENARIO_MODE=as ace_fail
+    )
+}
+
+@test "HAKMEM_ACE_TRACE=1 writes a line for each request that the shared pool passes on to the fallback" {
+    local conf reason
+    while read -r conf reason; do
+        hk_preload HAKMEM_ACE_TRACE=1 "$conf" "$(hk_test_program probes/scenario)" shared_fail 2>"$BATS_TEST_TMPDIR/told"
+        grep -cx "hakmem: shared_fail -> legacy: class 1 KiB, reason $reason" "$BATS_TEST_TMPDIR/told"
+        ! grep -vE '^hakmem: (shared_fail -> legacy: class|ACE Exhaustion:) ' "$BATS_TEST_TMPDIR/told" || fail "other lines"
+    done <<'CONFIGURATIONS'
+HAKMEM_CONF=superslabs:1 cap
+HAKMEM_CONF=region:2m region
+SCENARIO_MODE=kernel kernel, errno 12 ENOMEM
+CONFIGURATIONS
+}
+
+@test "a line of HAKMEM_ACE_TRACE is one write to standard error" {
+    require_command strace
+    strace -o "$BATS_TEST_TMPDIR/calls" -e trace=write -E HAKMEM_ACE_TRACE=1 -E "LD_PRELOAD=$HAKMEM_LIB" \
+        -E HAKMEM_CONF=region:0 -E SCENARIO_MODE=exhaustion "$(hk_test_program probes/scenario)" ace_fail
+    [ "$(grep -cE '^write\(2, "hakmem: ACE Exhaustion: ' "$BATS_TEST_TMPDIR/calls")" -eq 20 ]
+    [ "$(grep -c '^write(2' "$BATS_TEST_TMPDIR/calls")" -eq 21 ]
+}
+
 # refuse CALL WHEN [CALL WHEN...]: the program `refused` must end well under strace, which makes calls fail.
 refuse() {
     local what="$*" output status=0

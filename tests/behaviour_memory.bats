@@ -57,3 +57,23 @@ tier() {
     [ "$with" -gt 0 ]
     [ "$with" -le 3072 ]
 }
+
+# grows FROM_KIB TO_KIB [STRACE OPTION...]: sets moves, the calls of mremap that moved pages.
+grows() {
+    local calls="$BATS_TEST_TMPDIR/calls"
+    strace -o "$calls" -e trace=mremap "${@:3}" -E "LD_PRELOAD=$HAKMEM_LIB" growth "$1" "$2" || return
+    moves=$(grep -cE '^mremap\(.*MREMAP_MAYMOVE.* = 0x' "$calls") || [ $? -eq 1 ]
+}
+
+@test "a growing realloc of large blocks moves their pages by mremap instead of copying them" {
+    require_command strace
+    grows 3072 300000
+    [ "$moves" -ge 5 ] || fail "$moves calls of mremap"
+}
+
+@test "the check of growth by mremap finds a copy" {
+    require_command strace
+    run grows 3072 300000 -e inject=mremap:error=ENOMEM
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"became resident while"* ]]
+}

@@ -77,6 +77,24 @@ build_program() { # NAME OPTION...: prints its argument
     [ "$status" -eq 125 ]
 }
 
+@test "a bad setting is told in one line by the first process, and not by those that it starts" {
+    require_command python3
+    for program in sh bash; do
+        run --separate-stderr "$run_it" --conf colour:blue --conf cache:much "$program" -c 'ls | cat; env ls; sh -c "ls; exit 3"'
+        [ "$status" -eq 3 ]
+        [ "$(wc -l <<<"$stderr")" -eq 2 ] || fail "$stderr"
+        [[ "$stderr" == *'HAKMEM_CONF: unknown key "colour"'*'HAKMEM_CONF: bad value "much" for cache'* ]]
+    done
+    run --separate-stderr "$run_it" --conf colour:blue python3 -c '
+import os, subprocess
+subprocess.run(["sh", "-c", "ls"], env=dict(os.environ), check=True)
+if os.fork() == 0:
+    os.execvp("true", ["true"])
+os.wait()'
+    [ "$status" -eq 0 ]
+    [ "$(wc -l <<<"$stderr")" -eq 1 ] || fail "$stderr"
+}
+
 @test "--library takes another library, with a relative path too" {
     cp "$library" mine.so
     run "$run_it" --library mine.so sh -c 'echo "$LD_PRELOAD"; grep -c mine.so /proc/self/maps'

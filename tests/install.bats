@@ -195,3 +195,23 @@ PROGRAM
     run ./opens "$LIBDIR/libhakmem.so"
     [ "$status" -eq 0 ] || fail "$output"
 }
+
+@test "without clang, libbpf and cmocka the library builds, and what is left out is named" {
+    require_command cmake
+    require_command gcc
+    local tool path="$PWD/bin"
+    mkdir bin tree
+    for tool in cmake make gcc g++ cc c++ as ld ar ranlib nm objcopy readelf sh awk sed grep sort rm uname true; do
+        ln -s "$(command -v "$tool")" bin/
+    done
+    tar -C "$HAKMEM_SOURCE" --exclude=./.git --exclude='./build*' -cf - . | tar -C tree -xf -
+    echo 'int none;' >tree/bpf/none.bpf.c
+    run env "PATH=$path" cmake -S tree -B build -G "Unix Makefiles" -DCMAKE_FIND_USE_CMAKE_SYSTEM_PATH=OFF
+    [ "$status" -eq 0 ] || fail "$output"
+    [[ "$output" == *"clang not found: the BPF programs are left out"* ]]
+    [[ "$output" == *"cmocka not found: the unit tests are left out"* ]]
+    [[ "$output" == *"libbpf or libelf not found: tests/probes/trace_probes.c is left out"* ]]
+    env "PATH=$path" cmake --build build --parallel 2 --target hakmem hakmem_static hakmem-run
+    run build/hakmem-run --show-config
+    [ "$status" -eq 0 ]
+}

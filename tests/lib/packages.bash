@@ -10,6 +10,7 @@ clang                               clang
 clang-format                        clang-format
 clang-tidy                          clang-tidy
 ld.lld                              lld
+llvm-ar                             llvm
 readelf                             binutils
 pkg-config                          pkg-config
 python3                             python3

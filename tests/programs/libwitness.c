@@ -1,7 +1,7 @@
 /* libwitness.c - preloaded before the allocator, it notes at each process's end whose malloc served it: a line
  *     NAME malloc=PATH glibc=BYTES live=BYTES
  * in the file that HAKMEM_WITNESS names. glibc: what glibc's own malloc holds (0: it never served a block); live: what the
- * malloc in force says is in use. Processes that end by _exit or a signal leave no line. */
+ * malloc in force says is in use. Processes that end by _exit or a signal, or may not write there, leave no line. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -32,13 +32,17 @@ __attribute__((destructor)) static void witness(void)
     int saved_errno = errno;
     Dl_info owner = {.dli_fname = "unknown"};
     (void)dladdr(dlsym(RTLD_NEXT, "malloc"), &owner); /* RTLD_DEFAULT may find a PLT entry of the executable */
+    void *volatile own = malloc(100); /* a program may have freed all of its own */
     struct mallinfo2 info = mallinfo2();
+    free(own);
     char line[4096];
     int len = snprintf(line, sizeof line, "%s malloc=%s glibc=%zu live=%zu\n", program_invocation_short_name,
                        owner.dli_fname, glibc_bytes(), info.uordblks + info.hblkhd);
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    if (fd < 0 || len >= (int)sizeof line || write(fd, line, (size_t)len) != len)
-        abort();
-    (void)close(fd);
+    if (fd >= 0) {
+        if (len >= (int)sizeof line || write(fd, line, (size_t)len) != len)
+            abort();
+        (void)close(fd);
+    }
     errno = saved_errno;
 }

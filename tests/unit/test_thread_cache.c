@@ -1,0 +1,322 @@
+/* test_thread_cache.c - the two counters and what they tell: exact counts, ticks apart from misses, every reason to drain.
+ * Each claim is made in a child, whose one thread's cache is the test's own. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <pthread.h>
+
+#include "ace_blocks.h"
+
+#include "../../src/thread.h"
+#include "../../src/thread_cache.h"
+
+#define MANY 20000u
+static void *blocks[MANY];
+
+static unsigned class_idx;
+static struct hk_class_account *a;
+static uint64_t allocs, frees; /* of the class, when use() was called */
+
+static void use(size_t size)
+{
+    class_idx = hk_class_of_size(size);
+    a = &hk_account[class_idx];
+    cache_settle_all();
+    allocs = a->allocs;
+    frees = a->frees;
+}
+
+static void take(unsigned from, unsigned to, size_t size)
+{
+    for (unsigned i = from; i < to; i++)
+        blocks[i] = hk_test_malloc(size);
+}
+
+static void give(unsigned from, unsigned to)
+{
+    for (unsigned i = from; i < to; i++)
+        hk_test_free(blocks[i]);
+}
+
+static void work(size_t size, unsigned pairs)
+{
+    for (unsigned i = 0; i < pairs; i++)
+        hk_test_free(hk_test_malloc(size));
+}
+
+static uint64_t sum(const uint64_t *counts, unsigned n)
+{
+    uint64_t all = 0;
+    for (unsigned i = 0; i < n; i++)
+        all += counts[i];
+    return all;
+}
+
+/* sum of capacity * size = granted <= limit; no list is longer than its class's capacity. */
+static int check_thread(void)
+{
+    const struct hk_thread *thread = hk_tls.self;
+    size_t granted = 0;
+    cache_settle_all();
+    for (unsigned c = 0; c < HK_CACHED_CLASSES; c++) {
+        const struct cache_class *cache = &thread->classes[c];
+        unsigned listed = 0;
+        for (const void *block = hk_tls.bins[c + 1].head; block != NULL; block = hk_link(block))
+            listed++;
+        CLAIM(listed == cache->length);
+        CLAIM(cache->length <= cache->capacity || cache->capacity == 0);
+        granted += (size_t)cache->capacity * hk_class_size[c];
+    }
+    CLAIM(granted == thread->granted && granted <= thread->limit);
+    return 0;
+}
+
+#define CHECK_THREAD()             \
+    do {                           \
+        int line = check_thread(); \
+        if (line != 0)             \
+            return line;           \
+    } while (0)
+
+static int exact_counts(void *arg)
+{
+    (void)arg;
+    static const size_t sizes[] = {1, 48, 1000, 9000, 32768};
+    for (unsigned s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+        use(sizes[s]);
+        for (unsigned n = 0; n < 700; n += 1 + n / 3) {
+            uint64_t before = a->allocs;
+            cache_settle_all();
+            take(0, n, sizes[s]);
+            cache_settle_all();
+            CLAIM(a->allocs == before + n);
+            give(0, n);
+            CHECK_THREAD();
+            CLAIM(a->allocs - allocs == a->frees - frees);
+            CLAIM(a->alloc_bytes == a->allocs * hk_class_size[class_idx]);
+        }
+    }
+    return 0;
+}
+
+static int ticks_and_misses(void *arg)
+{
+    (void)arg;
+    use(48);
+    take(0, 1, 48);
+    uint64_t misses = a->misses, ticks = a->ticks;
+    CLAIM(misses == 1);
+    for (unsigned i = 0; i < 200; i++) /* the list never ends: what the budget's end costs is no miss */
+        work(48, 1000);
+    cache_settle_all();
+    CLAIM(a->misses == misses && a->ticks > ticks);
+    CLAIM(a->allocs - allocs == 200001);
+    take(1, 3000, 48);
+    cache_settle_all();
+    CLAIM(a->misses > misses && a->misses < misses + 40);
+    CLAIM(sum(a->hits_per_miss, HK_HITS_BUCKETS) == a->misses);
+    CLAIM(sum(a->refills, HK_SERVERS) == a->misses);
+    CHECK_THREAD();
+    return 0;
+}
+
+/* No drain of the class but n of the one reason, with `least` blocks or more. */
+static int drained_for(enum hk_drain_reason reason, uint64_t n, uint64_t least)
+{
+    CLAIM(n == 0 ? a->drains[reason] > 0 : a->drains[reason] == n);
+    CLAIM(a->drain_blocks[reason] >= least);
+    CLAIM(sum(a->drains, HK_DRAIN_REASONS) == a->drains[reason]);
+    return 0;
+}
+
+#define DRAINED_FOR(reason, n, least)                   \
+    do {                                                \
+        int line = drained_for((reason), (n), (least)); \
+        if (line != 0)                                  \
+            return line;                                \
+    } while (0)
+
+static int overflow(void *arg)
+{
+    (void)arg;
+    hk_config.decay_ms = 3600000;
+    use(64);
+    take(0, MANY, 64);
+    give(0, MANY);
+    DRAINED_FOR(DRAIN_OVERFLOW, 0, MANY / 2);
+    CHECK_THREAD();
+    CLAIM(cache_length(class_idx) > 0); /* the hot end stays */
+    CLAIM(hk_tls.bins[class_idx + 1].head == blocks[MANY - 1]);
+    return 0;
+}
+
+static int trim(void *arg)
+{
+    (void)arg;
+    hk_config.decay_ms = 3600000;
+    use(256);
+    take(0, 30, 256);
+    give(0, 30);
+    uint32_t held = cache_length(class_idx);
+    CLAIM(held >= 30);
+    heap_trim(0);
+    DRAINED_FOR(DRAIN_TRIM, 1, held);
+    CLAIM(cache_length(class_idx) == 0 && a->slabs == 0);
+    CHECK_THREAD();
+    return 0;
+}
+
+static int idle(void *arg)
+{
+    (void)arg;
+    hk_config.decay_ms = 5;
+    use(1024);
+    take(0, 20, 1024);
+    give(0, 20);
+    uint32_t held = cache_length(class_idx);
+    CLAIM(held >= 20 && a->drains[DRAIN_IDLE] == 0);
+    for (unsigned i = 0; i < 2000 && a->drains[DRAIN_IDLE] == 0; i++) { /* another class's ticks */
+        work(16, 2000);
+        usleep(1000);
+    }
+    DRAINED_FOR(DRAIN_IDLE, 1, held);
+    CLAIM(cache_length(class_idx) == 0);
+    CLAIM(hk_account[0].drains[DRAIN_IDLE] == 0); /* which is in use */
+    CHECK_THREAD();
+    return 0;
+}
+
+static void *short_life(void *arg)
+{
+    void *mine[10];
+    for (unsigned i = 0; i < 10; i++)
+        mine[i] = hk_test_malloc(512);
+    for (unsigned i = 0; i < 10; i++)
+        hk_test_free(mine[i]);
+    return arg;
+}
+
+static int thread_exit(void *arg)
+{
+    (void)arg;
+    pthread_t thread;
+    hk_config.decay_ms = 3600000;
+    use(512);
+    CLAIM(pthread_create(&thread, NULL, short_life, NULL) == 0 && pthread_join(thread, NULL) == 0);
+    DRAINED_FOR(DRAIN_EXIT, 1, 10);
+    CLAIM(a->allocs - allocs == 10 && a->frees - frees == 10 && a->slabs == 0);
+    return 0;
+}
+
+static pthread_barrier_t holds;
+
+static void *hold(void *arg)
+{
+    short_life(NULL);
+    pthread_barrier_wait(&holds);
+    pause();
+    return arg;
+}
+
+static int adopted(void *arg)
+{
+    DRAINED_FOR(DRAIN_FORK, 1, 10);
+    CLAIM(a->inherited == *(uint64_t *)arg);
+    CLAIM(a->allocs == 0 && a->frees == 0);
+    return 0;
+}
+
+static int fork_with_a_thread(void *arg)
+{
+    (void)arg;
+    pthread_t thread;
+    hk_config.decay_ms = 3600000;
+    use(512);
+    pthread_barrier_init(&holds, NULL, 2);
+    CLAIM(pthread_create(&thread, NULL, hold, NULL) == 0);
+    pthread_barrier_wait(&holds);
+    take(0, 7, 512);
+    uint64_t live = 7;
+    int line = claims_of(adopted, &live);
+    if (line != 0)
+        return line;
+    cache_settle_all();
+    CLAIM(sum(a->drains, HK_DRAIN_REASONS) == 0); /* the parent's thread still has them */
+    return 0;
+}
+
+static int new_limit(void *arg)
+{
+    hk_config.cache = *(size_t *)arg;
+    for (unsigned c = 0; c < HK_CACHED_CLASSES; c++) {
+        blocks[c] = hk_test_malloc(hk_class_size[c]);
+        CHECK_THREAD();
+        CLAIM(hk_tls.self->limit == HK_NEW_LIMIT);
+    }
+    for (unsigned c = 0; c < HK_CACHED_CLASSES; c++) {
+        hk_test_free(blocks[c]);
+        CHECK_THREAD();
+        CLAIM(hk_tls.self->limit == HK_NEW_LIMIT);
+    }
+    for (unsigned round = 0; round < 30; round++) {
+        take(0, 10000, 1000);
+        give(0, 10000);
+        CHECK_THREAD();
+    }
+    CLAIM(hk_tls.self->limit == hk_config.cache);
+    return 0;
+}
+
+static int after_the_end(void *arg)
+{
+    (void)arg;
+    use(100);
+    take(0, 50, 100);
+    give(0, 20);
+    thread_end();
+    CLAIM(a->allocs - allocs == 50 && a->frees - frees == 20);
+    take(0, 20, 100);
+    CLAIM(a->allocs - allocs == 70);
+    give(0, 50);
+    CLAIM(a->frees - frees == 70 && a->slabs == 0);
+    CLAIM(hk_tls.bins[class_idx + 1].head == NULL);
+    return 0;
+}
+
+IN_A_CHILD(allocations_and_frees_are_counted_exactly, exact_counts)
+IN_A_CHILD(a_budget_that_runs_out_is_a_tick_and_an_empty_list_a_miss, ticks_and_misses)
+IN_A_CHILD(a_list_beyond_its_capacity_is_drained_but_for_its_hot_end, overflow)
+IN_A_CHILD(a_trim_drains_all_and_says_so, trim)
+IN_A_CHILD(a_class_that_is_idle_is_drained_at_a_tick_of_another, idle)
+IN_A_CHILD(a_thread_that_ends_is_drained, thread_exit)
+IN_A_CHILD(a_child_of_fork_drains_what_other_threads_held, fork_with_a_thread)
+IN_A_CHILD(a_thread_whose_cache_is_gone_is_served_and_counted, after_the_end)
+
+static void a_new_thread_holds_64_KiB_at_most_until_it_has_missed_repeatedly(void **state)
+{
+    (void)state;
+    size_t limits[] = {100 * KIB, MIB + 16};
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(claims_of(new_limit, &limits[i]), 0);
+}
+
+int main(void)
+{
+    heap_init();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(allocations_and_frees_are_counted_exactly),
+        cmocka_unit_test(a_budget_that_runs_out_is_a_tick_and_an_empty_list_a_miss),
+        cmocka_unit_test(a_list_beyond_its_capacity_is_drained_but_for_its_hot_end),
+        cmocka_unit_test(a_trim_drains_all_and_says_so),
+        cmocka_unit_test(a_class_that_is_idle_is_drained_at_a_tick_of_another),
+        cmocka_unit_test(a_thread_that_ends_is_drained),
+        cmocka_unit_test(a_child_of_fork_drains_what_other_threads_held),
+        cmocka_unit_test(a_new_thread_holds_64_KiB_at_most_until_it_has_missed_repeatedly),
+        cmocka_unit_test(a_thread_whose_cache_is_gone_is_served_and_counted),
+    };
+    return cmocka_run_group_tests_name("thread_cache", tests, NULL, NULL);
+}
