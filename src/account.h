@@ -28,8 +28,8 @@ enum hk_ace_fail { ACE_THRESHOLD, ACE_EXHAUSTION, ACE_MAPFAIL, HK_ACE_FAILS };
 
 /* All fields any: 64-bit, added to atomically. Its layout is an ABI: a reader checks `version` and `length`. */
 struct hk_class_account {
-    uint32_t version;    /* HK_ACCOUNT_VERSION */
-    uint32_t length;     /* sizeof(struct hk_class_account) */
+    uint32_t version; /* HK_ACCOUNT_VERSION */
+    uint32_t length;  /* sizeof(struct hk_class_account) */
     uint32_t class_idx;
     uint32_t block_size; /* bytes; 0: huge */
     uint64_t generation; /* of the process: changes in a child of fork */
@@ -39,8 +39,8 @@ struct hk_class_account {
     uint64_t alloc_bytes; /* in block sizes; for the huge class what the blocks really are */
     uint64_t free_bytes;
     uint64_t inherited_bytes;
-    uint64_t misses;      /* the thread cache (or, above 32 KiB, ACE's cache) had nothing */
-    uint64_t ticks;       /* slow entries of malloc that found a block: the budget had run out */
+    uint64_t misses; /* the thread cache (or, above 32 KiB, ACE's cache) had nothing */
+    uint64_t ticks;  /* slow entries of malloc that found a block: the budget had run out */
     uint64_t reports;
     uint64_t refills[HK_SERVERS];
     uint64_t refill_blocks[HK_SERVERS];
@@ -62,12 +62,12 @@ extern HK_HIDDEN struct hk_class_account hk_account[HK_ACCOUNT_CLASSES];
 
 /* Process-wide capacity; absolute numbers, any. */
 struct hk_capacity {
-    uint64_t superslabs;       /* mapped now */
+    uint64_t superslabs; /* mapped now */
     uint64_t superslabs_peak;
     uint64_t units_free_dirty; /* units in no slab whose pages may be resident */
     uint64_t units_used;
     uint64_t legacy_chunks;
-    uint64_t huge_blocks, huge_bytes;          /* live */
+    uint64_t huge_blocks, huge_bytes; /* live */
     uint64_t huge_cached, huge_cached_bytes;
     uint64_t threads;
 };

@@ -19,10 +19,10 @@
 #define HK_UNIT_SHIFT 16u
 #define HK_UNIT_SIZE ((size_t)1 << HK_UNIT_SHIFT) /* 64 KiB */
 #define HK_SUPERSLAB_SHIFT 21u
-#define HK_SUPERSLAB_SIZE ((size_t)1 << HK_SUPERSLAB_SHIFT) /* 2 MiB */
+#define HK_SUPERSLAB_SIZE ((size_t)1 << HK_SUPERSLAB_SHIFT)                 /* 2 MiB */
 #define HK_UNITS_PER_SUPERSLAB (1u << (HK_SUPERSLAB_SHIFT - HK_UNIT_SHIFT)) /* 32 */
 
-#define HK_ALIGNMENT 16u     /* of every block */
+#define HK_ALIGNMENT 16u /* of every block */
 #define HK_CACHE_LINE 64u
 
 static inline uintptr_t hk_align_up(uintptr_t n, uintptr_t align) /* align: a power of two */

@@ -93,7 +93,8 @@ size_t heap_block_size(const void *ptr)
     return size_at(&place, ptr);
 }
 
-void heap_check_block(const struct heap_place *place, const void *ptr, enum misuse_kind twice, enum misuse_kind interior)
+void heap_check_block(const struct heap_place *place, const void *ptr, enum misuse_kind twice,
+                      enum misuse_kind interior)
 {
     const struct slab *slab = place->slab;
     size_t size = hk_class_size[slab->class_idx];
@@ -275,7 +276,8 @@ static HK_NOINLINE void free_sized_slow(void *ptr, size_t size, size_t align)
     if (ptr == NULL)
         return;
     size_t block_size;
-    struct heap_place place = find_live(ptr, MISUSE_DOUBLE_FREE, MISUSE_INTERIOR_FREE, MISUSE_FOREIGN_FREE, &block_size);
+    struct heap_place place =
+        find_live(ptr, MISUSE_DOUBLE_FREE, MISUSE_INTERIOR_FREE, MISUSE_FOREIGN_FREE, &block_size);
     bool cached = place.slab != NULL && place.slab->class_idx < HK_CACHED_CLASSES;
     /* A large block may have been resized where it lies, down to half. */
     bool fits = cached ? heap_good_size(size, align) == block_size : size <= block_size && size >= block_size / 2;

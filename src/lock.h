@@ -9,9 +9,12 @@ struct hk_lock {
     uint32_t state; /* any */
 };
 
-#define HK_LOCK_FREE {0}
+#define HK_LOCK_FREE \
+    {                \
+        0            \
+    }
 
-HK_HIDDEN void hk_lock_wait(struct hk_lock *lock);  /* the slow paths, in lock.c */
+HK_HIDDEN void hk_lock_wait(struct hk_lock *lock); /* the slow paths, in lock.c */
 HK_HIDDEN void hk_lock_wake(struct hk_lock *lock);
 
 static inline bool hk_try_lock(struct hk_lock *lock)

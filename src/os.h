@@ -14,11 +14,11 @@ enum os_limit { OS_LIMIT_NONE, OS_LIMIT_AS, OS_LIMIT_DATA, OS_LIMIT_MAP_COUNT, O
 
 /* Bytes; any: read and written atomically. */
 struct os_account {
-    uint64_t reserved;  /* address space that is PROT_NONE */
-    uint64_t mapped;    /* readable and writable, whether resident or not */
+    uint64_t reserved; /* address space that is PROT_NONE */
+    uint64_t mapped;   /* readable and writable, whether resident or not */
     uint64_t mapped_peak;
-    uint64_t meta;      /* of what is mapped: OS_META */
-    uint64_t purged;    /* given back by os_purge, a running total */
+    uint64_t meta;   /* of what is mapped: OS_META */
+    uint64_t purged; /* given back by os_purge, a running total */
     uint64_t map_calls, unmap_calls, purge_calls, failed_calls;
 };
 extern HK_HIDDEN struct os_account os_account;

@@ -22,15 +22,15 @@ enum slab_list { DENSE, SPARSE, PURGED, SLAB_LISTS, UNLISTED };
 
 struct class_pool {
     struct hk_lock lock;
-    uint32_t nchains;      /* lock: */
-    uint32_t chained;      /* lock: blocks in all chains */
-    uint64_t nfree;        /* lock: sum of the slabs' nfree */
-    int64_t sparse;        /* lock: bytes by which shared_pool_sparse is behind */
-    struct ace_cap cap;    /* lock: mid classes: how many blocks may wait in chains; a hit is a refill by a chain */
-    struct hk_chain chains[POOL_CHAINS];  /* lock: oldest first */
-    uint64_t chain_stamps[POOL_CHAINS];   /* lock: ms */
+    uint32_t nchains;   /* lock: */
+    uint32_t chained;   /* lock: blocks in all chains */
+    uint64_t nfree;     /* lock: sum of the slabs' nfree */
+    int64_t sparse;     /* lock: bytes by which shared_pool_sparse is behind */
+    struct ace_cap cap; /* lock: mid classes: how many blocks may wait in chains; a hit is a refill by a chain */
+    struct hk_chain chains[POOL_CHAINS]; /* lock: oldest first */
+    uint64_t chain_stamps[POOL_CHAINS];  /* lock: ms */
     struct {
-        struct slab *first, *last;        /* lock: newest first */
+        struct slab *first, *last; /* lock: newest first */
     } lists[SLAB_LISTS];
 } __attribute__((aligned(HK_CACHE_LINE)));
 
@@ -187,32 +187,44 @@ static void count_chained(struct class_pool *pool, unsigned class_idx, uint32_t 
     atomic_store_relaxed(&hk_account[class_idx].cached_blocks, pool->chained);
 }
 
-/* Whether what a link leads to is a free block of the class, as far as it tells without its slab: it is looked up before it
- * is read, since a program may have written anything there. */
-static inline bool is_chained(const void *block, unsigned class_idx)
+/* Whether a link leads into a slab of the class, where a block's two words can be read. */
+static inline bool is_of_class(const void *ptr, unsigned class_idx)
 {
-    uintptr_t unit = ((uintptr_t)block - region_base) >> HK_UNIT_SHIFT;
-    if ((uintptr_t)block % HK_ALIGNMENT != 0)
+    uintptr_t unit = ((uintptr_t)ptr - region_base) >> HK_UNIT_SHIFT;
+    if ((uintptr_t)ptr % HK_UNIT_SIZE > HK_UNIT_SIZE - HK_ALIGNMENT)
         return false;
     if (hk_likely(unit < atomic_load_relaxed(&region_units)))
-        return atomic_load_relaxed(&region_map[unit]) == HK_CODE_OF_CLASS(class_idx) && hk_is_marked(block);
-    const struct slab *slab = legacy_find(block);
-    return slab != NULL && slab->class_idx == class_idx && hk_is_marked(block);
+        return atomic_load_relaxed(&region_map[unit]) == HK_CODE_OF_CLASS(class_idx);
+    const struct slab *slab = legacy_find(ptr);
+    return slab != NULL && slab->class_idx == class_idx;
 }
 
 bool shared_pool_cut(unsigned class_idx, struct hk_chain *chain, uint32_t count, struct hk_chain *front)
 {
-    void *last = chain->head;
-    for (uint32_t i = 1; i < count && is_chained(last, class_idx); i++)
-        last = hk_link(last);
-    if (!is_chained(last, class_idx)) {
-        front->head = last;
-        return false;
+    void *last = chain->head, *next = last;
+    for (uint32_t i = 0; i <= count; i++) {
+        bool of_class = is_of_class(next, class_idx);
+        if (hk_unlikely(!of_class || !hk_is_marked(next))) {
+            front->head = of_class ? next : last; /* the one that was overwritten */
+            return false;
+        }
+        if (i < count) {
+            last = next;
+            next = hk_link(last);
+        }
     }
     *front = (struct hk_chain){chain->head, count};
-    *chain = (struct hk_chain){hk_link(last), chain->count - count};
+    *chain = (struct hk_chain){next, chain->count - count};
     hk_set_link(last, NULL);
     return true;
+}
+
+/* The lock is released before an abort, so that a SIGABRT handler may allocate. */
+static HK_COLD _Noreturn void stop(struct class_pool *pool, unsigned class_idx, enum misuse_kind kind,
+                                   const void *block)
+{
+    hk_unlock(&pool->lock);
+    misuse_abort(kind, block, hk_class_size[class_idx]);
 }
 
 static bool refill_from_chains(struct class_pool *pool, unsigned class_idx, uint32_t want, uint32_t most,
@@ -225,8 +237,7 @@ static bool refill_from_chains(struct class_pool *pool, unsigned class_idx, uint
         refill->chain = *newest;
         pool->nchains--;
     } else if (!shared_pool_cut(class_idx, newest, want, &refill->chain)) {
-        hk_unlock(&pool->lock);
-        misuse_abort(MISUSE_CORRUPT_LIST, refill->chain.head, hk_class_size[class_idx]);
+        stop(pool, class_idx, MISUSE_CORRUPT_LIST, refill->chain.head);
     }
     refill->server = SERVED_CHAIN;
     count_chained(pool, class_idx, 0u - refill->chain.count);
@@ -248,8 +259,7 @@ static void learn(struct class_pool *pool, unsigned class_idx, bool hit)
     if (!window_full)
         return;
     uint32_t target = (uint32_t)hk_config.ace_hit_rate;
-    struct ace_cap_move move =
-        ace_cap_adapt(&pool->cap, pool->chained, ace_cap_most(hk_class_size[class_idx]), target);
+    struct ace_cap_move move = ace_cap_adapt(&pool->cap, pool->chained, ace_cap_most(hk_class_size[class_idx]), target);
     atomic_store_relaxed(&hk_account[class_idx].cap_blocks, pool->cap.cap);
     if (move.from != move.to)
         HK_PROBE_FIRE(ace_adapt, class_idx, move.from, move.to, move.hit_rate, target);
@@ -275,33 +285,29 @@ struct pool_refill shared_pool_refill(unsigned class_idx, uint32_t want, uint32_
     return refill;
 }
 
-/* Blocks into their slabs' bitmaps; every block is checked before it is believed. The lock is released before an abort, so
- * that a SIGABRT handler may allocate. */
+/* Blocks into their slabs' bitmaps; every block is checked before it is believed. */
 static void give_chain(struct class_pool *pool, unsigned class_idx, struct hk_chain chain)
 {
     uint64_t now_ms = os_now_ms();
-    void *block = chain.head;
+    void *block = chain.head, *last = block;
     for (uint32_t i = 0; i < chain.count; i++) {
-        enum misuse_kind bad = MISUSE_KINDS;
         struct slab *slab = superslab_find(block);
         if (slab == NULL && (slab = legacy_find(block)) != NULL)
             account_add(&hk_account[class_idx].legacy_frees, 1);
-        if (slab == NULL || slab->class_idx != class_idx || !hk_is_marked(block))
-            bad = MISUSE_CORRUPT_LIST;
-        void *next = bad == MISUSE_KINDS ? hk_link(block) : NULL;
-        enum slab_give_result result = bad == MISUSE_KINDS ? slab_give(slab, block) : SLAB_GIVEN;
-        if (result != SLAB_GIVEN)
-            bad = result == SLAB_DOUBLE ? MISUSE_DOUBLE_FREE : MISUSE_INTERIOR_FREE;
-        if (hk_unlikely(bad != MISUSE_KINDS)) {
-            hk_unlock(&pool->lock);
-            misuse_abort(bad, block, hk_class_size[class_idx]);
-        }
+        bool of_class = slab != NULL && slab->class_idx == class_idx;
+        if (hk_unlikely(!of_class || !hk_is_marked(block)))
+            stop(pool, class_idx, MISUSE_CORRUPT_LIST, of_class ? block : last); /* the one that was overwritten */
+        void *next = hk_link(block);
+        enum slab_give_result result = slab_give(slab, block);
+        if (hk_unlikely(result != SLAB_GIVEN))
+            stop(pool, class_idx, result == SLAB_DOUBLE ? MISUSE_DOUBLE_FREE : MISUSE_INTERIOR_FREE, block);
         slab->stamp_ms = now_ms;
         pool->nfree++;
         if (slab->nfree == slab->blocks)
             close_slab(pool, slab);
         else
             list_sort(pool, slab);
+        last = block;
         block = next;
     }
     post_sparse(pool);

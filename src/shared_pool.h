@@ -20,7 +20,7 @@ struct pool_refill {
 HK_HIDDEN struct pool_refill shared_pool_refill(unsigned class_idx, uint32_t want, uint32_t most);
 
 /* Cut the first `count` blocks (1 or more, but not all) of a chain off: they are *front. False: a link is corrupt, and
- * front->head is where it leads, which need not be memory. */
+ * front->head is the block that was overwritten. */
 HK_HIDDEN bool shared_pool_cut(unsigned class_idx, struct hk_chain *chain, uint32_t count, struct hk_chain *front);
 
 /* Take a chain from a cache. `apart`: into the slabs at once (thread exit, trim, idle), else kept for a refill. */

@@ -2,8 +2,8 @@
 
 /* The arithmetic of hk_class_of_size() as a constant expression, for 0 <= s <= HK_LARGE_MAX. */
 #define LOG2(n) (63 - __builtin_clzll((unsigned long long)(n) | 1))
-#define CLASS(s) \
-    ((s) <= 16    ? 0 \
+#define CLASS(s)                 \
+    ((s) <= 16    ? 0            \
      : (s) <= 256 ? ((s)-1) >> 4 \
                   : 16 + (LOG2((s)-1) - 8) * 8 + ((((s)-1) >> (LOG2(((s)-1) | 256) - 3)) & 7))
 

@@ -13,7 +13,7 @@
 #include "base.h"
 
 #define HK_SMALL_CLASSES 56u
-#define HK_CACHED_CLASSES 72u  /* those which the thread cache fronts */
+#define HK_CACHED_CLASSES 72u /* those which the thread cache fronts */
 #define HK_SIZED_CLASSES 120u
 #define HK_CLASS_HUGE HK_SIZED_CLASSES
 #define HK_ACCOUNT_CLASSES (HK_CLASS_HUGE + 1)

@@ -13,19 +13,19 @@
 #define HK_SLAB_BITMAP_WORDS (HK_UNIT_SIZE / HK_ALIGNMENT / 64) /* 64 words: 512 bytes */
 
 struct slab {
-    uint8_t *base;          /* const: while the run is in use; NULL when it is not */
-    uint64_t *bits;         /* const: 1 is free */
+    uint8_t *base;            /* const: while the run is in use; NULL when it is not */
+    uint64_t *bits;           /* const: 1 is free */
     struct slab *next, *prev; /* lock: class; in its pool's list, or ACE's */
-    uint16_t units;         /* const: while in use */
-    uint16_t class_idx;     /* const: while in use */
-    uint16_t blocks;        /* const: while in use */
-    uint16_t nfree;         /* lock: class */
-    uint16_t hint;          /* lock: class; no word of bits below it has a one */
-    uint8_t list;           /* lock: class; which list of the pool it is in */
-    bool in_use;            /* lock: class; large runs: the block is the program's */
-    uint64_t dirty_pages;   /* lock: class; bit p: page group p may be resident */
-    uint64_t stamp_ms;      /* lock: class; when it last lost or got a block */
-    size_t size;            /* lock: class; large runs: bytes that the block has; in a sparse slab: free bytes, as counted */
+    uint16_t units;           /* const: while in use */
+    uint16_t class_idx;       /* const: while in use */
+    uint16_t blocks;          /* const: while in use */
+    uint16_t nfree;           /* lock: class */
+    uint16_t hint;            /* lock: class; no word of bits below it has a one */
+    uint8_t list;             /* lock: class; which list of the pool it is in */
+    bool in_use;              /* lock: class; large runs: the block is the program's */
+    uint64_t dirty_pages;     /* lock: class; bit p: page group p may be resident */
+    uint64_t stamp_ms;        /* lock: class; when it last lost or got a block */
+    size_t size; /* lock: class; large runs: bytes that the block has; in a sparse slab: free bytes, as counted */
 };
 
 /* Make an empty slab of `class_idx`: every block free. */

@@ -11,7 +11,7 @@
 
 #define ALL_UNITS UINT32_MAX
 #define NO_UNIT UINT8_MAX
-#define BUCKETS 6u /* by the longest run of free units: 1, 2-3, 4-7, 8-15, 16-31, 32 */
+#define BUCKETS 6u  /* by the longest run of free units: 1, 2-3, 4-7, 8-15, 16-31, 32 */
 #define LOOKS 32u   /* SuperSlabs that are compared before the one with the most dirty units is taken */
 #define GIVE_RUN 8u /* empty SuperSlabs in a row that are worth a hole in the mapping */
 
@@ -315,8 +315,7 @@ size_t superslab_purge(uint64_t now_ms, uint64_t age_ms, size_t keep)
     /* From the top: low addresses fill first, so that the high ones empty. */
     for (uintptr_t idx = region_top(); idx-- > 0 && superslab_dirty_bytes() > keep;) {
         struct superslab *ss = region_superslab(idx);
-        if (ss != NULL && (ss->free_units & ss->dirty_units) != 0 &&
-            os_is_aged(ss->last_free_ms, now_ms, age_ms))
+        if (ss != NULL && (ss->free_units & ss->dirty_units) != 0 && os_is_aged(ss->last_free_ms, now_ms, age_ms))
             purged += purge_units(ss);
     }
     unmap_empty();

@@ -7,27 +7,27 @@
 #ifndef HK_SUPERSLAB_H
 #define HK_SUPERSLAB_H
 
-#include "base.h"
 #include "account.h"
+#include "base.h"
 #include "slab.h"
 
 struct superslab {
-    uint8_t *base;          /* const: */
-    uint32_t free_units;    /* lock: superslab */
-    uint32_t dirty_units;   /* lock: superslab; of the free units, those that may hold old data */
-    uint32_t bucket;        /* lock: superslab; of which list of available SuperSlabs it is a member */
-    bool linked;            /* lock: superslab */
+    uint8_t *base;                 /* const: */
+    uint32_t free_units;           /* lock: superslab */
+    uint32_t dirty_units;          /* lock: superslab; of the free units, those that may hold old data */
+    uint32_t bucket;               /* lock: superslab; of which list of available SuperSlabs it is a member */
+    bool linked;                   /* lock: superslab */
     struct superslab *next, *prev; /* lock: superslab */
-    uint64_t last_free_ms;  /* lock: superslab */
+    uint64_t last_free_ms;         /* lock: superslab */
     uint8_t first_unit[HK_UNITS_PER_SUPERSLAB]; /* lock: superslab; of the run that a used unit belongs to */
     struct slab runs[HK_UNITS_PER_SUPERSLAB];   /* by first unit */
     uint64_t bits[HK_UNITS_PER_SUPERSLAB][HK_SLAB_BITMAP_WORDS];
 };
 
 struct superslab_run {
-    struct slab *slab;      /* descriptor of the run; its `base` and `units` are set, the rest is the taker's to fill */
-    bool zeroed;            /* every byte of it reads 0 */
-    enum hk_server server;  /* SERVED_EMPTY_SLAB or SERVED_SUPERSLAB */
+    struct slab *slab;     /* descriptor of the run; its `base` and `units` are set, the rest is the taker's to fill */
+    bool zeroed;           /* every byte of it reads 0 */
+    enum hk_server server; /* SERVED_EMPTY_SLAB or SERVED_SUPERSLAB */
     enum hk_shared_fail fail; /* why, when slab is NULL; errno is the kernel's for SHARED_FAIL_KERNEL */
 };
 

@@ -15,7 +15,8 @@
 #include "superslab.h"
 
 #define ENDED ((struct hk_thread *)1) /* hk_tls.self of a thread whose cache is gone */
-#define EXIT_ROUNDS 3u /* so many times the key's destructor waits for those of other keys; POSIX promises four rounds */
+#define EXIT_ROUNDS \
+    3u /* so many times the key's destructor waits for those of other keys; POSIX promises four rounds */
 
 static struct hk_lock threads_lock = HK_LOCK_FREE;
 static struct hk_thread *threads; /* lock: threads */

@@ -22,18 +22,18 @@ struct cache_class {
     uint32_t report_ms;     /* and at the last report */
     uint32_t report_misses; /* since then */
     uint64_t report_allocs;
-    uint64_t hits;          /* allocations since the last miss */
-    bool active;            /* anything since the last sweep */
+    uint64_t hits; /* allocations since the last miss */
+    bool active;   /* anything since the last sweep */
 };
 
 struct hk_thread {
-    struct hk_tls *tls;             /* const: */
-    struct hk_thread *next, *prev;  /* lock: threads */
-    size_t limit;                   /* owner: bytes that the capacities may add up to */
-    size_t granted;                 /* owner: what they add up to */
-    uint64_t needs;                 /* owner: times that it found no block or no room */
-    uint64_t sweep_ms, hurry_ms;    /* owner: */
-    unsigned exit_rounds;           /* owner: */
+    struct hk_tls *tls;            /* const: */
+    struct hk_thread *next, *prev; /* lock: threads */
+    size_t limit;                  /* owner: bytes that the capacities may add up to */
+    size_t granted;                /* owner: what they add up to */
+    uint64_t needs;                /* owner: times that it found no block or no room */
+    uint64_t sweep_ms, hurry_ms;   /* owner: */
+    unsigned exit_rounds;          /* owner: */
     struct cache_class classes[HK_CACHED_CLASSES];
 };
 

@@ -10,15 +10,15 @@
 #include "thread.h"
 
 #define NEW_NEEDS 64u /* how often a thread comes for more before it may hold more than HK_NEW_LIMIT */
-#define FREER_LIMIT ((size_t)512 << 10) /* of a thread that frees what others allocated */
-#define CLASS_BYTES ((size_t)1 << 20) /* the most of one class */
+#define FREER_LIMIT ((size_t)512 << 10)  /* of a thread that frees what others allocated */
+#define CLASS_BYTES ((size_t)1 << 20)    /* the most of one class */
 #define TIGHT_BYTES ((uint32_t)16 << 10) /* and near a cgroup's limit, when a sweep is through */
 #define CLOCK_FIRST 64u
 #define CLOCK_MOST 1024u
 #define CLOCK_LEAST 4u
 #define CLOCK_HURRY 16u
-#define TICK_MS 8u     /* what the clock aims at between two ticks of a class */
-#define REPORT_MS 16u  /* 72 classes at 0.7 us each, every 16 ms: 0.3 % of a thread's time at most */
+#define TICK_MS 8u    /* what the clock aims at between two ticks of a class */
+#define REPORT_MS 16u /* 72 classes at 0.7 us each, every 16 ms: 0.3 % of a thread's time at most */
 
 HK_TLS struct hk_tls hk_tls;
 
@@ -75,6 +75,31 @@ static uint32_t first_batch(unsigned class_idx)
     return blocks > 16 ? 16 : blocks < 1 ? 1 : blocks;
 }
 
+static void drain(struct hk_thread *thread, unsigned class_idx, uint32_t keep, enum hk_drain_reason reason);
+
+/* All is granted to other classes: the first batch of this one comes from whichever may hold the most. It would miss at every
+ * call as long as those are in use. */
+static void take_share(struct hk_thread *thread, unsigned class_idx)
+{
+    size_t wanted = (size_t)first_batch(class_idx) * hk_class_size[class_idx], most = wanted;
+    unsigned from = class_idx;
+    for (unsigned c = 0; c < HK_CACHED_CLASSES; c++) {
+        size_t bytes = (size_t)thread->classes[c].capacity * hk_class_size[c];
+        if (bytes > most && c != class_idx) {
+            most = bytes;
+            from = c;
+        }
+    }
+    if (from == class_idx)
+        return;
+    struct cache_class *cache = settle(thread, from);
+    uint32_t blocks = (uint32_t)((wanted + hk_class_size[from] - 1) / hk_class_size[from]);
+    cache->capacity -= blocks;
+    thread->granted -= (size_t)blocks * hk_class_size[from];
+    drain(thread, from, cache->capacity, DRAIN_OVERFLOW);
+    arm(thread, from);
+}
+
 /* Raise the capacity to `want` blocks, as far as the limits of the class and the thread allow. */
 static bool grow(struct hk_thread *thread, unsigned class_idx, uint32_t want)
 {
@@ -82,6 +107,8 @@ static bool grow(struct hk_thread *thread, unsigned class_idx, uint32_t want)
     size_t size = hk_class_size[class_idx];
     if (want > CLASS_BYTES / size)
         want = (uint32_t)(CLASS_BYTES / size);
+    if (thread->limit < thread->granted + size && cache->capacity < first_batch(class_idx))
+        take_share(thread, class_idx);
     size_t left = thread->limit > thread->granted ? (thread->limit - thread->granted) / size : 0;
     if (want <= cache->capacity || left == 0)
         return false;
@@ -121,8 +148,8 @@ static bool refill(struct hk_thread *thread, unsigned class_idx, size_t size)
         account_add(&account->refills[got.server], 1);
         account_add(&account->refill_blocks[got.server], got.chain.count);
     }
-    HK_PROBE_FIRE(fast_miss, class_idx, size, got.chain.count > 0 ? got.server : HK_SERVERS, got.chain.count, cache->hits,
-                  misses);
+    HK_PROBE_FIRE(fast_miss, class_idx, size, got.chain.count > 0 ? got.server : HK_SERVERS, got.chain.count,
+                  cache->hits, misses);
     cache->hits = 0;
     cache->report_misses++;
     cache->taken += got.chain.count;
@@ -240,7 +267,8 @@ static void *alloc_uncached(unsigned class_idx, size_t size)
     struct pool_refill got = shared_pool_refill(class_idx, 1, 1);
     uint64_t misses = atomic_add_relaxed(&account->misses, 1) + 1;
     account_add(&account->hits_per_miss[0], 1);
-    HK_PROBE_FIRE(fast_miss, class_idx, size, got.chain.count > 0 ? got.server : HK_SERVERS, got.chain.count, 0, misses);
+    HK_PROBE_FIRE(fast_miss, class_idx, size, got.chain.count > 0 ? got.server : HK_SERVERS, got.chain.count, 0,
+                  misses);
     if (got.chain.count == 0)
         return heap_out_of_memory(size);
     account_add(&account->refills[got.server], 1);

@@ -42,13 +42,13 @@ static inline size_t hk_bins(void)
 }
 
 /* Lower a counter of the code's bin; true when it was 0 already (and now wraps, for the slow path to mend). */
-#define HK_BIN_SPEND(bins, code, counter)                                                                   \
-    __extension__({                                                                                         \
-        bool borrow_;                                                                                       \
-        __asm__ volatile("subl $1, %%fs:%c3(%1,%2,8)"                                                       \
-                         : "=@ccb"(borrow_)                                                                 \
-                         : "r"(bins), "r"((size_t)(code)), "i"(offsetof(struct hk_bin, counter)));          \
-        borrow_;                                                                                            \
+#define HK_BIN_SPEND(bins, code, counter)                                                          \
+    __extension__({                                                                                \
+        bool borrow_;                                                                              \
+        __asm__ volatile("subl $1, %%fs:%c3(%1,%2,8)"                                              \
+                         : "=@ccb"(borrow_)                                                        \
+                         : "r"(bins), "r"((size_t)(code)), "i"(offsetof(struct hk_bin, counter))); \
+        borrow_;                                                                                   \
     })
 
 static inline void *hk_bin_head(size_t bins, size_t code)

@@ -9,6 +9,7 @@ setup() {
     foreign=(free_static free_stack free_mapped free_low free_wild free_high free_non_canonical)
     resized=(realloc_freed realloc_interior realloc_wild)
     sized=(free_sized_wrong free_sized_twice)
+    overwritten=(overwrite_free_list)
 }
 
 # all_of KIND...: each in all sizes; one that isn't caught doesn't hide the next.
@@ -40,9 +41,13 @@ all_of() {
     all_of "${sized[@]}"
 }
 
+@test "a free block that the program wrote to is named when its list is cut or drained" {
+    all_of "${overwritten[@]}"
+}
+
 @test "misuse is caught when the fallback serves" {
     export HAKMEM_CONF=region:0
-    all_of "${double[@]}" "${interior[@]}" "${foreign[@]}" "${resized[@]}" "${sized[@]}"
+    all_of "${double[@]}" "${interior[@]}" "${foreign[@]}" "${resized[@]}" "${sized[@]}" "${overwritten[@]}"
 }
 
 @test "without the allocator these programs are not stopped so: the check itself can fail" {

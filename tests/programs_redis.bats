@@ -98,3 +98,24 @@ load_with_snapshots() {
     redis_stop
     [ "$redis_status" -eq 0 ]
 }
+
+@test "the probes show that the memory of a redis-server under load is the allocator's" {
+    require_command redis-cli
+    require_bpf
+    local watched="$BATS_TEST_TMPDIR/libhakmem.so" events="$BATS_TEST_TMPDIR/events" trace before after slabs
+    trace=$(hk_test_program probes/trace_probes)
+    cp "$HAKMEM_LIB" "$watched" # a probe belongs to a file: this one nobody else uses
+    redis_start "$folder" "LD_PRELOAD=$watched"
+    before=$(redis_info memory used_memory)
+    "$trace" "$watched" "$events" redis-benchmark -h 127.0.0.1 -p "$redis_port" -q -c 10 -P 16 -r 100000000 -d 1000 -n 20000 -t set \
+        >"$BATS_TEST_TMPDIR/benchmark" 2>&1
+    after=$(redis_info memory used_memory)
+    [ "$(tail -n 1 "$events")" = "lost 0" ]
+    # fast_miss PID TID class size server blocks ...: blocks that caches fetched; slab_acquire PID TID class slab units ...
+    [ "$(awk -v pid="$redis_pid" '$1 == "fast_miss" && $2 == pid { n += $7 } END { print n + 0 }' "$events")" -gt 20000 ]
+    slabs=$(awk -v pid="$redis_pid" '$1 == "slab_acquire" && $2 == pid { n += $6 } END { print n * 65536 }' "$events")
+    [ $((after - before)) -gt 15000000 ] && [ "$slabs" -gt $(((after - before) * 9 / 10)) ] ||
+        fail "redis uses $((after - before)) bytes more, slabs of $slabs bytes were taken"
+    redis_stop
+    [ "$redis_status" -eq 0 ]
+}

@@ -69,17 +69,33 @@ may_be_root() {
 
 # What a trap must undo: processes by their ids, and one folder.
 folder=$(mktemp -d "${TMPDIR:-/tmp}/hakmem-demo-XXXXXX")
-redis='' load='' watcher=''
-end_process() { # PID COMMAND...: ends it, by COMMAND kill where it isn't ours
-    [ -n "$1" ] && kill -0 "$1" 2>/dev/null || "${@:2}" kill -0 "$1" 2>/dev/null || return 0
+redis='' watcher='' viewer='' loads=()
+alive() { # PID COMMAND...: COMMAND is what a signal to it takes
+    "${@:2}" kill -0 "$1" 2>/dev/null
+}
+end_process() { # PID COMMAND...
+    local tries
+    alive "$@" || return 0
     "${@:2}" kill "$1" 2>/dev/null || return 0
+    for ((tries = 0; tries < 50; tries++)); do
+        alive "$@" || break
+        sleep 0.1
+    done
+    ! alive "$@" || "${@:2}" kill -KILL "$1" 2>/dev/null || return 0
     wait "$1" 2>/dev/null || return 0
+}
+end_all() {
+    local pid
+    for pid in "${loads[@]}" $redis; do
+        end_process "$pid"
+    done
+    loads=() redis=''
 }
 clean_up() {
     trap '' INT TERM
+    [ -z "$viewer" ] || end_process "$viewer"
     [ -z "$watcher" ] || end_process "$watcher" "${root[@]}"
-    [ -z "$load" ] || end_process "$load"
-    [ -z "$redis" ] || end_process "$redis"
+    end_all
     rm -rf "$folder"
 }
 trap clean_up EXIT
@@ -169,15 +185,24 @@ start_redis() {
     give_up 1 "redis-server does not start"
 }
 
+# Two loads with the same keys and values of two lengths: blocks of many sizes, that live long and that do not.
 start_load() {
-    local space=2000000
-    # Growing values, then lists, hashes and sets: blocks of many sizes that live long, and many that do not.
-    (
-        trap - INT TERM EXIT
-        while redis-benchmark -h 127.0.0.1 -p "$port" -q -n 150000 -c 20 -P 16 -r "$space" -d $((RANDOM % 900 + 40)) \
-            -t set,get,lpush,lpop,hset,sadd,spop,zadd; do :; done
-    ) >"$folder/load.log" 2>&1 </dev/null &
-    load=$!
+    local length
+    for length in 60 900; do
+        redis-benchmark -h 127.0.0.1 -p "$port" -l -q -n 100000 -c 10 -P 16 -r 400000 -d "$length" \
+            -t set,get,lpush,lpop,hset,sadd,spop,zadd >/dev/null 2>&1 </dev/null &
+        loads+=($!)
+    done
+}
+
+# The table without the lines of classes that hardly did anything; their number instead.
+busy_classes() {
+    awk '
+        /^Watching/ { begun = 1 }
+        !begun { next }
+        /^( +[0-9]+)+ / && $3 < 100 && $6 < 10 && $7 < 10 { quiet++; next }
+        /^SuperSlabs/ && quiet { printf "and %d classes with less than 100 allocations, 10 misses and 10 drains\n", quiet; quiet = 0 }
+        { print; fflush() }'
 }
 
 # Whether the probes can be watched here; says why not.
@@ -197,6 +222,21 @@ bpf_works() {
     return 1
 }
 
+# view COMMAND...: its output as a table, until it ends. In the background: a trap waits for what is in the foreground.
+view() {
+    local table
+    mkfifo "$folder/pipe"
+    busy_classes <"$folder/pipe" | cat -s &
+    table=$!
+    "$@" >"$folder/pipe" &
+    viewer=$!
+    wait "$viewer" || [ $? -eq 124 ]
+    viewer=
+    wait "$table"
+    rm "$folder/pipe"
+    grep -qE '^( +[0-9]+){3} ' "$folder/live"
+}
+
 watch_probes() {
     local tries
     say "attaching to the probes; then $seconds seconds of a live server"
@@ -205,22 +245,20 @@ watch_probes() {
     watcher=$!
     for ((tries = 0; tries < 600; tries++)); do
         ! grep -q '^Watching' "$folder/live" || break
-        kill -0 "$watcher" 2>/dev/null || "${root[@]}" kill -0 "$watcher" 2>/dev/null || break
+        alive "$watcher" "${root[@]}" || break
         sleep 0.1
     done
     start_load
-    tail -n +1 -f --pid="$watcher" "$folder/live" | cat -s
-    wait "$watcher" || { watcher=; return 1; }
+    view tail -n +1 -f --pid="$watcher" "$folder/live" || return 1
+    wait "$watcher" || return 1
     watcher=
-    grep -qE '^( +[0-9]+){3} ' "$folder/live"
 }
 
 watch_statistics() {
     say "$seconds seconds of the server's own statistics"
-    : >"$folder/live"
+    echo "Watching from within" >"$folder/live"
     start_load
-    timeout "$seconds" tail -n +1 -f "$folder/live" || [ $? -eq 124 ]
-    grep -qE '^( +[0-9]+){3} ' "$folder/live" || give_up 1 "the statistics tell nothing"
+    view timeout "$seconds" tail -n +1 -f "$folder/live" || give_up 1 "the statistics tell nothing"
 }
 
 restart_with_statistics() {
@@ -241,11 +279,8 @@ if bpf_works; then
     if watch_probes; then
         shown=yes
     else
-        tail -n 3 "$folder/live" >&2
-        say "the probes told nothing"
-        end_process "$load"
-        end_process "$redis"
-        load='' redis=''
+        say "the probes told nothing: $(tail -n 1 "$folder/live")"
+        end_all
         rm -r "$folder/data"
     fi
 fi

@@ -29,8 +29,9 @@ static void write_class(unsigned class_idx)
     if (allocs != 0 || now.drains != old->drains)
         fprintf(out, "%9u %9llu %10llu %7.2f %7.2f %9llu %9llu %6llu %9llu %9llu\n", now.block_size,
                 (unsigned long long)now.live_blocks, (unsigned long long)allocs, hit_rate(allocs, misses),
-                hit_rate(now.allocs, now.misses), (unsigned long long)misses, (unsigned long long)(now.drains - old->drains),
-                (unsigned long long)now.slabs, (unsigned long long)now.fallbacks,
+                hit_rate(now.allocs, now.misses), (unsigned long long)misses,
+                (unsigned long long)(now.drains - old->drains), (unsigned long long)now.slabs,
+                (unsigned long long)now.fallbacks,
                 (unsigned long long)(now.ace_fails[0] + now.ace_fails[1] + now.ace_fails[2]));
     *old = now;
 }
@@ -41,8 +42,8 @@ static void write_table(void)
     time_t now = time(NULL);
     struct tm local;
     strftime(text, sizeof text, "%H:%M:%S", localtime_r(&now, &local));
-    fprintf(out, "\n%s\n%9s %9s %10s %7s %7s %9s %9s %6s %9s %9s\n", text, "size", "live", "allocs/s", "hit %", "life %",
-            "misses/s", "drains/s", "slabs", "fallback", "ace fail");
+    fprintf(out, "\n%s\n%9s %9s %10s %7s %7s %9s %9s %6s %9s %9s\n", text, "size", "live", "allocs/s", "hit %",
+            "life %", "misses/s", "drains/s", "slabs", "fallback", "ace fail");
     for (unsigned c = 0; c < MOST_CLASSES; c++)
         write_class(c);
     struct hk_stats stats;
@@ -67,7 +68,7 @@ __attribute__((constructor)) static void start(void)
     const char *path = getenv("HAKMEM_DEMO_OUTPUT");
     pthread_t thread;
     sigset_t all, before;
-    if (path == NULL || (out = fopen(path, "we")) == NULL)
+    if (path == NULL || (out = fopen(path, "ae")) == NULL)
         return;
     unsetenv("HAKMEM_DEMO_OUTPUT"); /* not for the children */
     sigfillset(&all);

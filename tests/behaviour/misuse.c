@@ -182,6 +182,21 @@ static void free_sized_twice(size_t size)
     free_sized_of(opaque(ptr), size);
 }
 
+/* Nobody uses the list at once: it is found when the list is cut or drained, at the latest at exit. */
+static void overwrite_free_list(size_t size)
+{
+    static void *blocks[400];
+    if (size > 16 * KIB) /* larger blocks are in no list of the program's memory */
+        size = 16 * KIB;
+    for (unsigned i = 0; i < 400; i++)
+        blocks[i] = block_of(size);
+    for (unsigned i = 0; i < 200; i++)
+        free(blocks[i]);
+    *(uint64_t *)announce(blocks[199]) = 0x4141414141414141;
+    for (unsigned i = 200; i < 400; i++)
+        free(blocks[i]);
+}
+
 static void free_sized_of(void *ptr, size_t size)
 {
     void (*sized)(void *, size_t);
@@ -196,6 +211,7 @@ static void free_sized_of(void *ptr, size_t size)
 #define REALLOC_FREED "realloc of a freed block"
 #define REALLOC_NEVER "realloc of a pointer that was never allocated,"
 #define SIZED "sized free with the wrong size of"
+#define CORRUPT "corrupted free list at"
 
 /* What the line must say; `or_else` where the memory may have gone back to the system meanwhile. */
 static const struct kind {
@@ -225,6 +241,7 @@ static const struct kind {
     {"realloc_wild", realloc_wild, REALLOC_NEVER, NULL},
     {"free_sized_wrong", free_sized_wrong, SIZED, NULL},
     {"free_sized_twice", free_sized_twice, DOUBLE, NULL},
+    {"overwrite_free_list", overwrite_free_list, CORRUPT, NULL},
 };
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 

@@ -82,7 +82,7 @@ int main(int argc, char **argv)
     __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
     require(pthread_join(thread, NULL) == 0, "pthread_join");
     uint64_t after = live_bytes();
-    require(after <= before + 64 * KIB, "live: %llu bytes after 3 rounds, %llu after %d more", (unsigned long long)before,
-            (unsigned long long)after, rounds);
+    require(after <= before + 64 * KIB, "live: %llu bytes after 3 rounds, %llu after %d more",
+            (unsigned long long)before, (unsigned long long)after, rounds);
     return 0;
 }

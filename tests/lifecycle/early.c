@@ -59,11 +59,13 @@ static void count_in_fork(uint64_t parent_generation)
             own[i] = take(16 + i * 8);
         for (size_t i = 0; i < 400; i++)
             free(own[i]);
-        require(process_stats(&after, sizeof(after)) == 0 && after.live_blocks == before.live_blocks, "a child lost count");
+        require(process_stats(&after, sizeof(after)) == 0 && after.live_blocks == before.live_blocks,
+                "a child lost count");
         exit(23);
     }
     int status;
-    require(pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 23, "a child failed");
+    require(pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 23,
+            "a child failed");
 }
 
 int main(int argc, char **argv)
@@ -82,7 +84,8 @@ int main(int argc, char **argv)
     }
     account_open();
     struct hk_stats stats;
-    require(process_stats(&stats, sizeof(stats)) == 0 && stats.frees >= 3 * 64, "%llu frees", (unsigned long long)stats.frees);
+    require(process_stats(&stats, sizeof(stats)) == 0 && stats.frees >= 3 * 64, "%llu frees",
+            (unsigned long long)stats.frees);
     require(stats.threads == 1, "%llu threads have a cache", (unsigned long long)stats.threads);
     count_in_fork(stats.generation);
     return 0;

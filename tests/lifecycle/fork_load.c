@@ -109,8 +109,8 @@ static void count_in_child(uint64_t parent_generation)
             (long long)(before + 1000 - live_blocks()));
     for (unsigned i = 0; i < 1000; i++)
         free(own[i]);
-    require(live_blocks() == before - OWN, "blocks live in the child: %llu before, %llu after", (unsigned long long)before,
-            (unsigned long long)live_blocks());
+    require(live_blocks() == before - OWN, "blocks live in the child: %llu before, %llu after",
+            (unsigned long long)before, (unsigned long long)live_blocks());
 }
 
 static void threads_in_child(void)
@@ -135,7 +135,8 @@ static void wait_for(pid_t pid, int wanted)
     pid_t got;
     while ((got = waitpid(pid, &status, 0)) < 0 && errno == EINTR)
         continue;
-    require(got == pid && WIFEXITED(status) && WEXITSTATUS(status) == wanted, "a child ended with wait status %#x", status);
+    require(got == pid && WIFEXITED(status) && WEXITSTATUS(status) == wanted, "a child ended with wait status %#x",
+            status);
 }
 
 static void round_fork(bool grandchild)

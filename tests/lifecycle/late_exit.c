@@ -73,7 +73,8 @@ int main(int argc, char **argv)
     static pthread_t main_thread;
     pthread_t thread;
     turn_over();
-    require(atexit(turn_over) == 0 && at_quick_exit(turn_over) == 0 && on_exit(on_exit_turn_over, blocks) == 0, "atexit");
+    require(atexit(turn_over) == 0 && at_quick_exit(turn_over) == 0 && on_exit(on_exit_turn_over, blocks) == 0,
+            "atexit");
     if (strcmp(way, "return") == 0)
         return 0;
     if (strcmp(way, "exit") == 0)

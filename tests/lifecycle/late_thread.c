@@ -87,6 +87,7 @@ int main(int argc, char **argv)
             "live: %llu blocks, %llu bytes after the first round, %llu and %llu after the last",
             (unsigned long long)first.live_blocks, (unsigned long long)first.live_bytes,
             (unsigned long long)last.live_blocks, (unsigned long long)last.live_bytes);
-    require(last.threads == first.threads && last.threads == 1, "%llu threads have a cache", (unsigned long long)last.threads);
+    require(last.threads == first.threads && last.threads == 1, "%llu threads have a cache",
+            (unsigned long long)last.threads);
     return 0;
 }

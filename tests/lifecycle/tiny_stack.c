@@ -37,7 +37,8 @@ int main(void)
 {
     account_open();
     pthread_attr_t tiny;
-    require(pthread_attr_init(&tiny) == 0 && pthread_attr_setstacksize(&tiny, (size_t)PTHREAD_STACK_MIN) == 0, "stack size");
+    require(pthread_attr_init(&tiny) == 0 && pthread_attr_setstacksize(&tiny, (size_t)PTHREAD_STACK_MIN) == 0,
+            "stack size");
     for (unsigned round = 0; round < 10; round++) {
         pthread_t threads[4];
         for (unsigned i = 0; i < 4; i++)

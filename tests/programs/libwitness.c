@@ -32,7 +32,7 @@ __attribute__((destructor)) static void witness(void)
     int saved_errno = errno;
     Dl_info owner = {.dli_fname = "unknown"};
     (void)dladdr(dlsym(RTLD_NEXT, "malloc"), &owner); /* RTLD_DEFAULT may find a PLT entry of the executable */
-    void *volatile own = malloc(100); /* a program may have freed all of its own */
+    void *volatile own = malloc(100);                 /* a program may have freed all of its own */
     struct mallinfo2 info = mallinfo2();
     free(own);
     char line[4096];

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "../../src/ace_cap.h"
 #include "ace_blocks.h"
 
 #define MANY 200u

@@ -271,6 +271,28 @@ static int new_limit(void *arg)
     return 0;
 }
 
+static int late_class(void *arg)
+{
+    (void)arg;
+    static const size_t early[] = {64, 256, 1024, 2048, 4096, 8192}, late[] = {48, 600, 5000, 30000};
+    hk_config.cache = MIB;
+    hk_config.decay_ms = 3600000;
+    for (unsigned round = 0; round < 20; round++)
+        for (unsigned i = 0; i < 6; i++) {
+            take(0, (unsigned)(2 * MIB / early[i] / 2), early[i]);
+            give(0, (unsigned)(2 * MIB / early[i] / 2));
+        }
+    CHECK_THREAD();
+    CLAIM(hk_tls.self->granted + 30000 > hk_tls.self->limit);
+    for (unsigned i = 0; i < 4; i++) {
+        use(late[i]);
+        work(late[i], 1000);
+        CLAIM(a->misses < 10);
+        CHECK_THREAD();
+    }
+    return 0;
+}
+
 static int after_the_end(void *arg)
 {
     (void)arg;
@@ -294,6 +316,7 @@ IN_A_CHILD(a_trim_drains_all_and_says_so, trim)
 IN_A_CHILD(a_class_that_is_idle_is_drained_at_a_tick_of_another, idle)
 IN_A_CHILD(a_thread_that_ends_is_drained, thread_exit)
 IN_A_CHILD(a_child_of_fork_drains_what_other_threads_held, fork_with_a_thread)
+IN_A_CHILD(a_class_that_comes_when_all_is_granted_gets_a_share, late_class)
 IN_A_CHILD(a_thread_whose_cache_is_gone_is_served_and_counted, after_the_end)
 
 static void a_new_thread_holds_64_KiB_at_most_until_it_has_missed_repeatedly(void **state)
@@ -316,6 +339,7 @@ int main(void)
         cmocka_unit_test(a_thread_that_ends_is_drained),
         cmocka_unit_test(a_child_of_fork_drains_what_other_threads_held),
         cmocka_unit_test(a_new_thread_holds_64_KiB_at_most_until_it_has_missed_repeatedly),
+        cmocka_unit_test(a_class_that_comes_when_all_is_granted_gets_a_share),
         cmocka_unit_test(a_thread_whose_cache_is_gone_is_served_and_counted),
     };
     return cmocka_run_group_tests_name("thread_cache", tests, NULL, NULL);

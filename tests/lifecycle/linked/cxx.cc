@@ -11,7 +11,8 @@
 
 int main()
 {
-    struct hk_stats before{}, after{};
+    struct hk_stats before {
+    }, after{};
     if (::hk_stats(&before, sizeof before) != 0)
         return 1;
     std::map<int, std::string> names;
