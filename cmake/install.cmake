@@ -1,4 +1,4 @@
-# cmake --install: library, archive, header, hakmem-run (tools/), manual pages, pkg-config file and CMake package.
+# cmake --install: library, archive, header, hakmem-run (tools/), manual pages, scripts, pkg-config file and CMake package.
 include(CMakePackageConfigHelpers)
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/hakmem)
@@ -10,6 +10,7 @@ install(TARGETS hakmem hakmem_static EXPORT hakmemTargets
 install(FILES src/hakmem.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(FILES tools/hakmem-run.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES tools/hakmem.7 DESTINATION ${CMAKE_INSTALL_MANDIR}/man7)
+install(FILES tools/hakmem_overview.bt tools/hakmem_overview_example.txt DESTINATION ${CMAKE_INSTALL_DATADIR}/hakmem)
 
 # Relative to the file itself, so that an installed tree can be moved; an absolute libdir stays what it is.
 cmake_path(ABSOLUTE_PATH CMAKE_INSTALL_LIBDIR BASE_DIRECTORY ${CMAKE_INSTALL_PREFIX} OUTPUT_VARIABLE pc_libdir)

@@ -60,6 +60,7 @@ void heap_after_raw_fork(void)
 __attribute__((constructor(101))) static void start(void)
 {
     heap_init();
+    thread_allow_caches();
     pthread_atfork(before_fork, after_fork_parent, after_fork_child);
     config_report();
 }

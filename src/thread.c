@@ -22,6 +22,7 @@ static struct hk_lock threads_lock = HK_LOCK_FREE;
 static struct hk_thread *threads; /* lock: threads */
 static pthread_key_t exit_key;    /* const: after thread_init() */
 static bool have_key;             /* const: after thread_init() */
+static bool caches_allowed;       /* any: set once */
 
 static volatile uint32_t no_token = 1; /* where the kernel has no MADV_WIPEONFORK */
 volatile uint32_t *thread_fork_token = &no_token;
@@ -95,11 +96,16 @@ void thread_init(void)
     have_key = pthread_key_create(&exit_key, on_thread_exit) == 0;
 }
 
+void thread_allow_caches(void)
+{
+    atomic_store_relaxed(&caches_allowed, true);
+}
+
 struct hk_thread *thread_enter_slow(void)
 {
     heap_enter();
     struct hk_thread *thread = hk_tls.self;
-    if (thread == ENDED)
+    if (thread == ENDED || !atomic_load_relaxed(&caches_allowed))
         return NULL;
     return thread != NULL ? thread : thread_begin();
 }

@@ -37,8 +37,8 @@ struct hk_thread {
     struct cache_class classes[HK_CACHED_CLASSES];
 };
 
-/* The calling thread, made at its first slow path; NULL when it has ended or memory for it is refused: it is then served
- * without a cache. Also where a child of a raw clone finds out that it is one. */
+/* The calling thread, made at its first slow path; NULL when it has ended, memory for it is refused, or caches are not allowed
+ * yet: it is then served without a cache. Also where a child of a raw clone finds out that it is one. */
 HK_HIDDEN struct hk_thread *thread_enter_slow(void);
 extern HK_HIDDEN volatile uint32_t *thread_fork_token;
 
@@ -59,6 +59,10 @@ static inline struct hk_thread *thread_enter(void)
 
 /* Once, from heap_init(). */
 HK_HIDDEN void thread_init(void);
+
+/* From the constructor, once. Before it, ld.so may still fill the TLS anew (resolvers of indirect functions may allocate), and
+ * what is kept there would be lost. */
+HK_HIDDEN void thread_allow_caches(void);
 
 /* The calling thread's cache is drained and it has none from now on (thread exit, exit(3)). */
 HK_HIDDEN void thread_end(void);

@@ -54,6 +54,8 @@ LIB/libhakmem.so.$version
 LIB/pkgconfig/hakmem.pc
 bin/hakmem-run
 include/hakmem.h
+share/hakmem/hakmem_overview.bt
+share/hakmem/hakmem_overview_example.txt
 share/man/man1/hakmem-run.1
 share/man/man7/hakmem.7
 FILES

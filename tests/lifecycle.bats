@@ -7,7 +7,7 @@ teardown() {
 }
 
 on() { # PROGRAM ARGS...: from tests/lifecycle, on the allocator
-    hk_preload timeout 120 "$(hk_test_program "lifecycle/$1")" "${@:2}" 3>&-
+    hk_preload timeout 600 "$(hk_test_program "lifecycle/$1")" "${@:2}" 3>&-
 }
 
 # with_library before|after NAME PROGRAM ARGS...: with tests/lifecycle/NAME.so preloaded too.
@@ -15,7 +15,7 @@ with_library() {
     local library="$HAKMEM_BUILD/tests/lifecycle/$2.so" both
     [ -e "$library" ] || fail "not built: $library"
     if [ "$1" = before ]; then both="$library:$HAKMEM_LIB"; else both="$HAKMEM_LIB:$library"; fi
-    env "LD_PRELOAD=$both" timeout 120 "$(hk_test_program "lifecycle/$3")" "${@:4}" 3>&-
+    env "LD_PRELOAD=$both" timeout 600 "$(hk_test_program "lifecycle/$3")" "${@:4}" 3>&-
 }
 
 @test "the programs of these tests notice that they are not on the allocator" {
@@ -65,7 +65,7 @@ with_library() {
 # New processes
 
 rounds_of_forks() {
-    if full_tier; then echo 2000; else echo "$1"; fi
+    if full_tier; then echo $(($1 * 10)); else echo "$1"; fi
 }
 
 @test "fork while eight threads allocate: children and parent go on, counts are right in both" {

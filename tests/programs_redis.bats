@@ -28,7 +28,7 @@ on_the_allocator() {
 
 load_with_snapshots() {
     local requests=6000 round
-    ! full_tier || requests=400000
+    ! full_tier || requests=100000
     redis-benchmark -h 127.0.0.1 -p "$redis_port" -q -c 20 -P 16 -r 20000 -d 200 -n "$requests" \
         -t set,get,incr,lpush,rpush,lpop,rpop,sadd,hset,spop,zadd,zpopmin,mset >"$BATS_TEST_TMPDIR/benchmark" 2>&1 3>&- &
     local benchmark=$!

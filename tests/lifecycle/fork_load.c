@@ -4,8 +4,8 @@
  *
  * fork: each child starts threads itself, and a child of its own. clone: by the raw system call, of which no handler hears.
  * With libhandlers.so preloaded, handlers of fork allocate, and threads allocate under a lock that a handler takes. */
+#include <malloc.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/syscall.h>
@@ -109,6 +109,12 @@ static void count_in_child(uint64_t parent_generation)
             (long long)(before + 1000 - live_blocks()));
     for (unsigned i = 0; i < 1000; i++)
         free(own[i]);
+    struct hk_stats stats;
+    struct mallinfo2 info = mallinfo2();
+    require(process_stats(&stats, sizeof(stats)) == 0 && info.uordblks == stats.live_bytes - stats.huge_bytes &&
+                info.hblkhd == stats.huge_bytes && info.hblks == stats.huge_blocks,
+            "mallinfo2 tells %zu + %zu bytes in the child, hk_stats %llu", info.uordblks, info.hblkhd,
+            (unsigned long long)stats.live_bytes);
     require(live_blocks() == before - OWN, "blocks live in the child: %llu before, %llu after",
             (unsigned long long)before, (unsigned long long)live_blocks());
 }
