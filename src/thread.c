@@ -49,10 +49,10 @@ static struct hk_thread *thread_begin(void)
     if (threads != NULL)
         threads->prev = thread;
     threads = thread;
+    uint64_t alive = atomic_add_relaxed(&hk_capacity.threads, 1) + 1;
+    HK_PROBE_FIRE(thread_start, thread, alive); /* under the lock: events come in the order of their count */
     hk_unlock(&threads_lock);
     hk_tls.self = thread; /* before pthread_setspecific, which may allocate */
-    uint64_t alive = atomic_add_relaxed(&hk_capacity.threads, 1) + 1;
-    HK_PROBE_FIRE(thread_start, thread, alive);
     if (have_key)
         pthread_setspecific(exit_key, thread);
     errno = saved;
@@ -71,9 +71,9 @@ void thread_end(void)
     hk_tls.self = ENDED;
     hk_lock(&threads_lock);
     unlink_thread(thread);
-    hk_unlock(&threads_lock);
     uint64_t alive = atomic_sub_relaxed(&hk_capacity.threads, 1) - 1;
     HK_PROBE_FIRE(thread_exit, thread, alive);
+    hk_unlock(&threads_lock);
     meta_free(thread, sizeof *thread);
 }
 

@@ -50,6 +50,10 @@ all_of() {
     all_of "${double[@]}" "${interior[@]}" "${foreign[@]}" "${resized[@]}" "${sized[@]}" "${overwritten[@]}"
 }
 
+@test "copies of blocks that were never written to are not taken for freed blocks" {
+    hk_preload HAKMEM_CONF=decay_ms:3600000 "$(hk_test_program behaviour/stale_words)"
+}
+
 @test "without the allocator these programs are not stopped so: the check itself can fail" {
     run "$misuse" free_interior_16
     [ "$status" -eq 1 ]
