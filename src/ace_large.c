@@ -8,6 +8,7 @@
 #include "ace.h"
 #include "ace_account.h"
 #include "ace_cap.h"
+#include "chain.h"
 #include "config.h"
 #include "lock.h"
 #include "os.h"
@@ -200,6 +201,8 @@ static HK_NOINLINE void *alloc_miss(unsigned class_idx, size_t size, size_t alig
         ace_report_fire(class_idx);
     if (zero && !got.zeroed)
         memset(base, 0, block_bytes);
+    else if (!got.zeroed) /* a mark from when a small block began here: the block's copy may come to lie here as well */
+        hk_clear_mark(base);
     reclaim_decay(now); /* which checks the bound as well */
     return base;
 }

@@ -51,7 +51,7 @@ uint32_t slab_take(struct slab *slab, uint32_t want, struct hk_chain *chain)
             continue;
         }
         uint8_t *block = block_at(slab, slab->hint * 64u + (unsigned)__builtin_ctzll(word));
-        slab->bits[slab->hint] = word & (word - 1);
+        atomic_store_relaxed(&slab->bits[slab->hint], word & (word - 1));
         size_t offset = (size_t)(block - slab->base);
         slab->dirty_pages |= page_bits(offset, offset + size);
         if (last != NULL)
@@ -93,7 +93,7 @@ enum slab_give_result slab_give(struct slab *slab, void *block)
     uint64_t bit = UINT64_C(1) << (idx % 64);
     if (slab->bits[idx / 64] & bit)
         return SLAB_DOUBLE;
-    slab->bits[idx / 64] |= bit;
+    atomic_store_relaxed(&slab->bits[idx / 64], slab->bits[idx / 64] | bit);
     slab->nfree++;
     if (slab->hint > idx / 64)
         slab->hint = (uint16_t)(idx / 64);
