@@ -38,7 +38,7 @@ HK_EXPORT void free(void *ptr)
     }
     uintptr_t mark = hk_mark(ptr);
     if (hk_unlikely(((const uintptr_t *)ptr)[1] == mark)) {
-        heap_freed_twice(ptr);
+        heap_free_marked(ptr);
         return;
     }
     hk_set_link_marked(ptr, hk_bin_head(bins, code), mark);

@@ -93,6 +93,22 @@ size_t heap_block_size(const void *ptr)
     return size_at(&place, ptr);
 }
 
+/* Whether a block lies in its slab, in a chain or in some thread's list. A mark alone does not prove it: words that a program
+ * never wrote may be marks from an earlier life of that memory, and it may copy them back to where they were made. */
+static bool is_free(const struct slab *slab, const void *ptr)
+{
+    if (slab_block_is_free(slab, ptr))
+        return true;
+    if (hk_likely(!hk_is_marked(ptr)))
+        return false;
+    heap_enter();
+    for (unsigned looks = 0; looks < 2; looks++) /* it may have been on its way from a list to another */
+        if (thread_lists_hold(slab->class_idx, ptr) || shared_pool_chains_hold(slab->class_idx, ptr) ||
+            slab_block_is_free(slab, ptr))
+            return true;
+    return false;
+}
+
 void heap_check_block(const struct heap_place *place, const void *ptr, enum misuse_kind twice,
                       enum misuse_kind interior)
 {
@@ -100,7 +116,7 @@ void heap_check_block(const struct heap_place *place, const void *ptr, enum misu
     size_t size = hk_class_size[slab->class_idx];
     if (hk_unlikely(!slab_is_block(slab, ptr)))
         misuse_abort(interior, ptr, size);
-    if (hk_unlikely(hk_is_marked(ptr) || slab_block_is_free(slab, ptr)))
+    if (hk_unlikely(is_free(slab, ptr)))
         misuse_abort(twice, ptr, size);
 }
 
@@ -133,9 +149,16 @@ void heap_misuse(const struct heap_place *place, const void *ptr, enum misuse_ki
     misuse_abort(around != 0 ? interior : foreign, ptr, around);
 }
 
-void heap_freed_twice(const void *ptr)
+void heap_free_marked(void *ptr)
 {
-    misuse_abort(MISUSE_DOUBLE_FREE, ptr, heap_block_size(ptr));
+    struct heap_place place = heap_find(ptr);
+    if (place.slab == NULL ||
+        place.slab->class_idx >= HK_CACHED_CLASSES) /* the slab went when its last block came back */
+        misuse_abort(MISUSE_DOUBLE_FREE, ptr, 0);
+    heap_check_block(&place, ptr, MISUSE_DOUBLE_FREE, MISUSE_INTERIOR_FREE);
+    hk_clear_mark(ptr);
+    hk_tls.bins[place.slab->class_idx + 1].room++; /* which has paid already */
+    free(ptr);
 }
 
 /* The place of a block that the program says it holds; aborts when it does not. */

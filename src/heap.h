@@ -1,6 +1,6 @@
 /* heap.h - the whole allocator behind one face: what the exported families (export_c.c, export_cxx.cc) are made of.
  * Every function sets errno to ENOMEM when it returns NULL for want of memory, keeps errno otherwise, and is safe to call
- * from any thread; none is async-signal-safe, but for heap_usable_size. A pointer that is not a live block's start is misuse
+ * from any thread; none is async-signal-safe. A pointer that is not a live block's start is misuse
  * and aborts. */
 #ifndef HK_HEAP_H
 #define HK_HEAP_H
@@ -53,9 +53,9 @@ HK_HIDDEN void heap_check_block(const struct heap_place *place, const void *ptr,
 HK_HIDDEN HK_COLD _Noreturn void heap_misuse(const struct heap_place *place, const void *ptr, enum misuse_kind twice,
                                              enum misuse_kind interior, enum misuse_kind foreign);
 
-/* Abort: the mark tells that ptr lies in some free list. It is keyed by secret and address, no program writes it by chance.
- * Not _Noreturn, so that the fast path of free can jump to it. */
-HK_HIDDEN HK_COLD void heap_freed_twice(const void *ptr);
+/* The rest of free for a block that bears its mark, after its bin has paid: abort when it lies in a free list, else free
+ * it. */
+HK_HIDDEN HK_COLD void heap_free_marked(void *ptr);
 
 /* The size of the block that starts at ptr, 0 if none; never aborts. */
 HK_HIDDEN size_t heap_block_size(const void *ptr);

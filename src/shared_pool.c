@@ -219,6 +219,38 @@ bool shared_pool_cut(unsigned class_idx, struct hk_chain *chain, uint32_t count,
     return true;
 }
 
+/* The class's lock is held, so that no slab of it goes while its blocks are read. */
+static bool list_holds(unsigned class_idx, const void *at, const void *block)
+{
+    uint64_t most = atomic_load_relaxed(&hk_account[class_idx].slab_blocks);
+    for (uint64_t i = 0; i < most && is_of_class(at, class_idx) && hk_is_marked(at); i++) {
+        if (at == block)
+            return true;
+        at = hk_link(at);
+    }
+    return false;
+}
+
+bool shared_pool_list_holds(unsigned class_idx, const void *head, const void *block)
+{
+    struct class_pool *pool = &pools[class_idx];
+    hk_lock(&pool->lock);
+    bool holds = list_holds(class_idx, head, block);
+    hk_unlock(&pool->lock);
+    return holds;
+}
+
+bool shared_pool_chains_hold(unsigned class_idx, const void *block)
+{
+    struct class_pool *pool = &pools[class_idx];
+    bool holds = false;
+    hk_lock(&pool->lock);
+    for (uint32_t i = 0; i < pool->nchains && !holds; i++)
+        holds = list_holds(class_idx, pool->chains[i].head, block);
+    hk_unlock(&pool->lock);
+    return holds;
+}
+
 /* The lock is released before an abort, so that a SIGABRT handler may allocate. */
 static HK_COLD _Noreturn void stop(struct class_pool *pool, unsigned class_idx, enum misuse_kind kind,
                                    const void *block)

@@ -23,6 +23,10 @@ HK_HIDDEN struct pool_refill shared_pool_refill(unsigned class_idx, uint32_t wan
  * front->head is the block that was overwritten. */
 HK_HIDDEN bool shared_pool_cut(unsigned class_idx, struct hk_chain *chain, uint32_t count, struct hk_chain *front);
 
+/* Whether `block` lies in the list that begins at head, which the list's owner may change meanwhile; in a chain. */
+HK_HIDDEN bool shared_pool_list_holds(unsigned class_idx, const void *head, const void *block);
+HK_HIDDEN bool shared_pool_chains_hold(unsigned class_idx, const void *block);
+
 /* Take a chain from a cache. `apart`: into the slabs at once (thread exit, trim, idle), else kept for a refill. */
 HK_HIDDEN void shared_pool_drain(unsigned class_idx, struct hk_chain chain, bool apart);
 

@@ -110,6 +110,18 @@ struct hk_thread *thread_enter_slow(void)
     return thread != NULL ? thread : thread_begin();
 }
 
+bool thread_lists_hold(unsigned class_idx, const void *block)
+{
+    bool holds = false;
+    hk_lock(&threads_lock);
+    for (const struct hk_thread *thread = threads; thread != NULL && !holds; thread = thread->next) {
+        const void *head = atomic_load_relaxed(&thread->tls->bins[class_idx + 1].head);
+        holds = shared_pool_list_holds(class_idx, head, block);
+    }
+    hk_unlock(&threads_lock);
+    return holds;
+}
+
 static bool adoptable(const void *block, unsigned class_idx)
 {
     const struct slab *slab = superslab_find(block);

@@ -67,6 +67,9 @@ HK_HIDDEN void thread_allow_caches(void);
 /* The calling thread's cache is drained and it has none from now on (thread exit, exit(3)). */
 HK_HIDDEN void thread_end(void);
 
+/* Whether `block` lies in some thread's list of its class. Other threads go on meanwhile: to be believed when true. */
+HK_HIDDEN bool thread_lists_hold(unsigned class_idx, const void *block);
+
 HK_HIDDEN void thread_before_fork(void);
 /* raw_child: no before_fork was called, locks may be held by threads that are not here. */
 HK_HIDDEN void thread_after_fork(bool child, bool raw_child);

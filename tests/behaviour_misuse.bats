@@ -50,8 +50,9 @@ all_of() {
     all_of "${double[@]}" "${interior[@]}" "${foreign[@]}" "${resized[@]}" "${sized[@]}" "${overwritten[@]}"
 }
 
-@test "copies of blocks that were never written to are not taken for freed blocks" {
-    hk_preload HAKMEM_CONF=decay_ms:3600000 "$(hk_test_program behaviour/stale_words)"
+@test "words that were never written to, copied by realloc or with a struct, are not taken for a freed block's" {
+    hk_preload HAKMEM_CONF=decay_ms:3600000 "$(hk_test_program behaviour/stale_words)" realloc
+    hk_preload HAKMEM_CONF=decay_ms:3600000 "$(hk_test_program behaviour/stale_words)" struct
 }
 
 @test "without the allocator these programs are not stopped so: the check itself can fail" {

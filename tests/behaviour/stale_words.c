@@ -1,51 +1,108 @@
-/* stale_words - a large block that the program never wrote to is copied by realloc, and the copy comes to lie where the block
- * was: whatever its words say from an earlier life of that memory, no block is taken for a freed one. */
+/* stale_words realloc|struct - words that the program never wrote are copied, and come to lie again where an earlier life of that
+ * memory left them: whatever they say, no block is taken for a freed one.
+ *
+ * realloc: of a large block. struct: of values whose second word is not used, one by one. */
 #include <malloc.h>
 #include <pthread.h>
 
 #include "check.h"
 
-#define SMALL 8192u
-#define LARGE 40000u
-#define HUGE_SIZE (3 * MIB)
-#define BLOCKS 512u
+#define MOST 200000u
 
-static void *blocks[BLOCKS];
+struct value {
+    uint64_t used, unused;
+};
 
-static void take_all(void)
+static void *blocks[MOST];
+
+static void take_all(unsigned count, size_t size)
 {
-    for (unsigned i = 0; i < BLOCKS; i++)
-        memset(blocks[i] = take(SMALL), 1, SMALL);
+    for (unsigned i = 0; i < count; i++)
+        *(char *)(blocks[i] = take(size)) = 1;
 }
 
-/* Its cache goes back to the slabs at its end, and the slabs, empty then, to whoever wants their memory. */
-static void *leave_free_lists(void *unused)
+static void free_all(unsigned count)
 {
-    take_all();
-    for (unsigned i = 0; i < BLOCKS; i++)
+    for (unsigned i = 0; i < count; i++)
         free(blocks[i]);
+}
+
+static unsigned left_count;
+static size_t left_size;
+
+/* Its cache goes back to the slabs at its end, and the slabs, empty then, to whoever wants their memory. */
+static void *allocate_and_free(void *unused)
+{
+    take_all(left_count, left_size);
+    free_all(left_count);
     return unused;
 }
 
-int main(void)
+static void leave_marks(unsigned count, size_t size)
 {
     pthread_t thread;
-    require(pthread_create(&thread, NULL, leave_free_lists, NULL) == 0, "pthread_create");
+    left_count = count;
+    left_size = size;
+    require(pthread_create(&thread, NULL, allocate_and_free, NULL) == 0, "pthread_create");
     require(pthread_join(thread, NULL) == 0, "pthread_join");
+}
 
-    void *large = take(LARGE), *huge = opaque(realloc(large, HUGE_SIZE));
-    require(huge != NULL && huge != large, "the block did not move");
+/* The block is elsewhere now, as it was; where it was, no page has anything of it. */
+static void *move_away(void *block)
+{
+    void *moved = opaque(realloc(block, 3 * MIB));
+    require(moved != NULL && moved != block, "the block did not move");
     malloc_trim(0);
-    take_all();
-    for (unsigned i = 0; i < BLOCKS; i++) {
+    return moved;
+}
+
+static unsigned copy_by_realloc(void)
+{
+    const unsigned count = 512;
+    const size_t size = 8192;
+    leave_marks(count, size);
+    void *large = take(40000), *moved = move_away(large);
+    take_all(count, size);
+    for (unsigned i = 0; i < count; i++) {
         if (blocks[i] != large)
             continue;
         free(blocks[i]);
-        blocks[i] = opaque(realloc(huge, SMALL));
+        blocks[i] = opaque(realloc(moved, size));
         require(blocks[i] == large, "the copy is not where the large block was");
-        for (unsigned j = 0; j < BLOCKS; j++)
-            free(blocks[j]);
-        return 0;
+        free_all(count);
+        return 1;
     }
-    fail("no small block is where the large one was");
+    return 0;
+}
+
+static unsigned copy_by_struct(void)
+{
+    const unsigned in_array = 512;
+    unsigned copied = 0;
+    leave_marks(MOST, sizeof(struct value));
+    struct value *array = take(in_array * sizeof(*array));
+    uintptr_t place = (uintptr_t)array;
+    for (unsigned i = 0; i < in_array; i++)
+        array[i].used = i;
+    array = move_away(array);
+    take_all(MOST, sizeof(struct value));
+    for (unsigned i = 0; i < MOST; i++) {
+        uintptr_t offset = (uintptr_t)blocks[i] - place;
+        if (offset >= in_array * sizeof(*array))
+            continue;
+        memcpy(blocks[i], &array[offset / sizeof(*array)], sizeof(*array));
+        copied++;
+    }
+    for (unsigned i = 0; i < MOST; i += 2)
+        require((blocks[i] = opaque(realloc(blocks[i], 100))) != NULL, "realloc");
+    free_all(MOST);
+    return copied;
+}
+
+int main(int argc, char **argv)
+{
+    require(argc == 2, "usage: stale_words realloc|struct");
+    unsigned copied = strcmp(argv[1], "struct") == 0 ? copy_by_struct() : copy_by_realloc();
+    require(copied > 0, "no small block is where the array was");
+    return 0;
 }
