@@ -7,7 +7,7 @@
 
 static HK_NOINLINE void free_slow(void *ptr)
 {
-    hk_tls.bins[0].room = 0; /* the bin of HK_CODE_NONE never has room */
+    hk_tls.bins[0].room = 1; /* the bin of HK_CODE_NONE never has more */
     if (ptr == NULL)
         return;
     struct heap_place place = heap_find(ptr);
@@ -25,23 +25,24 @@ static HK_NOINLINE void free_slow(void *ptr)
 
 HK_EXPORT void free(void *ptr)
 {
-    uintptr_t unit = ((uintptr_t)ptr - region_base) >> HK_UNIT_SHIFT;
-    if (hk_unlikely(unit >= region_units)) {
+    uintptr_t offset = (uintptr_t)ptr - region_origin;
+    uint32_t n = hk_in_unit(offset);
+    uintptr_t unit = offset >> HK_UNIT_SHIFT;
+    if (hk_unlikely(unit >= region_reach)) {
         free_slow(ptr);
         return;
     }
     size_t code = region_map[unit];
     __auto_type bins = hk_bins();
-    if (hk_unlikely(HK_BIN_SPEND(bins, code, room))) {
+    if (hk_unlikely(hk_bin_spend_room(bins, code, n))) {
         free_slow(ptr);
         return;
     }
-    uintptr_t mark = hk_mark(ptr);
-    if (hk_unlikely(((const uintptr_t *)ptr)[1] == mark)) {
+    if (hk_unlikely(hk_is_marked(ptr))) {
         heap_free_marked(ptr);
         return;
     }
-    hk_set_link_marked(ptr, hk_bin_head(bins, code), mark);
+    hk_set_link(ptr, hk_bin_head(bins, code));
     hk_bin_set_head(bins, code, ptr);
 }
 

@@ -32,7 +32,7 @@ void heap_init(void)
         os_init();
         config_init();
         account_init();
-        hk_secret = os_random64() | (uintptr_t)1 << 63; /* so that a mark is never an address */
+        hk_secret = os_random64() >> (64 - HK_MARK_SHIFT) | (uintptr_t)HK_MARK << HK_MARK_SHIFT;
         region_init();
         shared_pool_init();
         ace_init();
@@ -93,14 +93,20 @@ size_t heap_block_size(const void *ptr)
     return size_at(&place, ptr);
 }
 
-/* Whether a block lies in its slab, in a chain or in some thread's list. A mark alone does not prove it: words that a program
- * never wrote may be marks from an earlier life of that memory, and it may copy them back to where they were made. */
+/* Whether a block lies in its slab, in a chain or in some thread's list. A mark alone does not prove it: a program may write
+ * such a word, and words that it never wrote may be left from an earlier life of that memory. */
 static bool is_free(const struct slab *slab, const void *ptr)
 {
     if (slab_block_is_free(slab, ptr))
         return true;
     if (hk_likely(!hk_is_marked(ptr)))
         return false;
+    const void *next = hk_link(ptr);
+    if (next != NULL) { /* what a program wrote leads to no block of the class, hardly ever */
+        struct heap_place place = heap_find(next);
+        if (place.slab == NULL || place.slab->class_idx != slab->class_idx)
+            return false;
+    }
     heap_enter();
     for (unsigned looks = 0; looks < 2; looks++) /* it may have been on its way from a list to another */
         if (thread_lists_hold(slab->class_idx, ptr) || shared_pool_chains_hold(slab->class_idx, ptr) ||

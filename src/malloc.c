@@ -16,10 +16,10 @@ HK_EXPORT void *malloc(size_t size)
         return malloc_large(size);
     size_t code = hk_code_of_size[(size + HK_ALIGNMENT - 1) / HK_ALIGNMENT];
     __auto_type bins = hk_bins();
-    if (hk_unlikely(HK_BIN_SPEND(bins, code, budget)))
+    if (hk_unlikely(hk_bin_spend_budget(bins, code)))
         return cache_alloc_slow(size);
     void *block = hk_bin_head(bins, code);
-    if (hk_unlikely(block == NULL))
+    if (hk_unlikely(block == NULL || !hk_is_marked(block)))
         return cache_alloc_slow(size);
     hk_bin_set_head(bins, code, hk_link(block));
     hk_clear_mark(block);

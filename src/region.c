@@ -9,6 +9,8 @@
 
 uintptr_t region_base;
 uintptr_t region_units;
+uintptr_t region_origin;
+uintptr_t region_reach;
 uint8_t *region_map;
 
 static struct superslab **superslabs; /* by index in the region; any: read without a lock */
@@ -62,6 +64,19 @@ void region_init(void)
     atomic_store_release(&region_units, size >> HK_UNIT_SHIFT);
 }
 
+void region_open(void)
+{
+    region_origin = region_base - 1;
+    atomic_store_release(&region_reach, atomic_load_relaxed(&region_units));
+}
+
+static void set_units(uintptr_t units)
+{
+    atomic_store_release(&region_units, units);
+    if (region_reach != 0)
+        atomic_store_release(&region_reach, units);
+}
+
 static uintptr_t index_of(const uint8_t *base)
 {
     return ((uintptr_t)base - region_base) >> HK_SUPERSLAB_SHIFT;
@@ -111,10 +126,10 @@ bool region_shrink(void)
         return false;
     uint8_t *from = (uint8_t *)region_base + (top << HK_SUPERSLAB_SHIFT);
     /* The index goes out of bounds before the addresses can become somebody else's. */
-    atomic_store_release(&region_units, top * HK_UNITS_PER_SUPERSLAB);
+    set_units(top * HK_UNITS_PER_SUPERSLAB);
     if (os_unreserve(from, (end - top) << HK_SUPERSLAB_SHIFT))
         return true;
-    atomic_store_release(&region_units, end * HK_UNITS_PER_SUPERSLAB);
+    set_units(end * HK_UNITS_PER_SUPERSLAB);
     return false;
 }
 

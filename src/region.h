@@ -4,16 +4,23 @@
 
 #include "base.h"
 
-/* Read by the fast path of free: the map index of ptr is (ptr - region_base) >> HK_UNIT_SHIFT, ours if below region_units.
- * const: after region_init(), but region_units, which shrinks when an unused tail is given back. */
+/* The map index of ptr is (ptr - region_base) >> HK_UNIT_SHIFT, ours if below region_units. const: after region_init(), but
+ * region_units, which shrinks when an unused tail is given back. */
 extern HK_HIDDEN uintptr_t region_base;
 extern HK_HIDDEN uintptr_t region_units;
 extern HK_HIDDEN uint8_t *region_map; /* codes; any: written by whoever holds the run, read without a lock */
+
+/* What the fast path of free reads instead: region_base - 1 (thread_cache.h says why), and 0 units until region_open(). */
+extern HK_HIDDEN uintptr_t region_origin;
+extern HK_HIDDEN uintptr_t region_reach;
 
 struct superslab;
 
 /* Reserve the region after the configuration and the limits; without it region_units is 0 and legacy serves. */
 HK_HIDDEN void region_init(void);
+
+/* From now on thread caches take the region's blocks. */
+HK_HIDDEN void region_open(void);
 
 enum region_result { REGION_OK, REGION_FULL, REGION_REFUSED };
 

@@ -16,22 +16,16 @@
 
 const uint8_t hk_code_of_size[HK_CACHED_MAX / HK_ALIGNMENT + 1] = {CODES_1024(0), CODES_1024(1024), CODE(2048)};
 
-#define OCTAVE_OF(c) ((c) < 16 ? 0 : ((c)-16) / 8)
-#define SIZE(c) ((c) < 16 ? 16u * ((c) + 1) : (32u << OCTAVE_OF(c)) * ((c) % 8 + 9))
-#define OCTAVE(of, c) of(c), of((c) + 1), of((c) + 2), of((c) + 3), of((c) + 4), of((c) + 5), of((c) + 6), of((c) + 7)
-
 const uint32_t hk_class_size[HK_ACCOUNT_CLASSES] = {
-    OCTAVE(SIZE, 0),  OCTAVE(SIZE, 8),  OCTAVE(SIZE, 16), OCTAVE(SIZE, 24),  OCTAVE(SIZE, 32),
-    OCTAVE(SIZE, 40), OCTAVE(SIZE, 48), OCTAVE(SIZE, 56), OCTAVE(SIZE, 64),  OCTAVE(SIZE, 72),
-    OCTAVE(SIZE, 80), OCTAVE(SIZE, 88), OCTAVE(SIZE, 96), OCTAVE(SIZE, 104), OCTAVE(SIZE, 112)};
+    HK_EACH_CACHED_CLASS(HK_CLASS_SIZE), HK_EIGHT_CLASSES(HK_CLASS_SIZE, 72), HK_EIGHT_CLASSES(HK_CLASS_SIZE, 80),
+    HK_EIGHT_CLASSES(HK_CLASS_SIZE, 88), HK_EIGHT_CLASSES(HK_CLASS_SIZE, 96), HK_EIGHT_CLASSES(HK_CLASS_SIZE, 104),
+    HK_EIGHT_CLASSES(HK_CLASS_SIZE, 112)};
 
-#define MAGIC(c) (uint32_t)(((UINT64_C(1) << 32) + SIZE(c) - 1) / SIZE(c))
+#define MAGIC(c) (uint32_t)(((UINT64_C(1) << 32) + HK_CLASS_SIZE(c) - 1) / HK_CLASS_SIZE(c))
 
-const uint32_t hk_class_magic[HK_CACHED_CLASSES] = {OCTAVE(MAGIC, 0),  OCTAVE(MAGIC, 8),  OCTAVE(MAGIC, 16),
-                                                    OCTAVE(MAGIC, 24), OCTAVE(MAGIC, 32), OCTAVE(MAGIC, 40),
-                                                    OCTAVE(MAGIC, 48), OCTAVE(MAGIC, 56), OCTAVE(MAGIC, 64)};
+const uint32_t hk_class_magic[HK_CACHED_CLASSES] = {HK_EACH_CACHED_CLASS(MAGIC)};
 
-_Static_assert(SIZE(HK_SMALL_CLASSES - 1) == HK_SMALL_MAX, "the last small class");
-_Static_assert(SIZE(HK_CACHED_CLASSES - 1) == HK_CACHED_MAX, "the last mid class");
-_Static_assert(SIZE(HK_SIZED_CLASSES - 1) == HK_LARGE_MAX, "the last large class");
+_Static_assert(HK_CLASS_SIZE(HK_SMALL_CLASSES - 1) == HK_SMALL_MAX, "the last small class");
+_Static_assert(HK_CLASS_SIZE(HK_CACHED_CLASSES - 1) == HK_CACHED_MAX, "the last mid class");
+_Static_assert(HK_CLASS_SIZE(HK_SIZED_CLASSES - 1) == HK_LARGE_MAX, "the last large class");
 _Static_assert(HK_CODE_OF_CLASS(HK_CACHED_CLASSES - 1) <= UINT8_MAX, "a code is one byte of the slab map");

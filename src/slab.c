@@ -4,14 +4,18 @@
 
 static inline uint8_t *block_at(const struct slab *slab, unsigned idx)
 {
-    return slab->base + (size_t)idx * hk_class_size[slab->class_idx];
+    unsigned per_unit = hk_blocks_per_unit(slab->class_idx), unit = slab->units > 1 ? idx / per_unit : 0;
+    return slab->base + ((size_t)unit << HK_UNIT_SHIFT) +
+           (size_t)(idx - unit * per_unit) * hk_class_size[slab->class_idx];
 }
 
-/* The index of the block that holds this offset. Exact for offsets that are multiples of 16: the error of the magic,
- * offset * size < 2^33, stays below the distance to the next quotient, 16 * 2^32 / size. */
+/* The index of the block that holds this offset; a unit's rest behind its last block counts as one more block, whose index is
+ * also that of the next unit's first. Exact for offsets that are multiples of 16: the error of the magic, at most
+ * 2^16 * size < 2^32, stays below the distance to the next quotient, 16 * 2^32 / size. */
 static inline unsigned block_idx(const struct slab *slab, size_t offset)
 {
-    return (unsigned)((offset * hk_class_magic[slab->class_idx]) >> 32);
+    unsigned in_unit = (unsigned)(((offset % HK_UNIT_SIZE) * hk_class_magic[slab->class_idx]) >> 32);
+    return (unsigned)(offset >> HK_UNIT_SHIFT) * hk_blocks_per_unit(slab->class_idx) + in_unit;
 }
 
 static uint64_t page_bits(size_t first_byte, size_t end_byte)
@@ -25,7 +29,7 @@ void slab_open(struct slab *slab, unsigned class_idx, bool dirty)
 {
     size_t bytes = (size_t)slab->units << HK_UNIT_SHIFT;
     slab->class_idx = (uint16_t)class_idx;
-    slab->blocks = (uint16_t)(bytes / hk_class_size[class_idx]);
+    slab->blocks = (uint16_t)(slab->units * hk_blocks_per_unit(class_idx));
     slab->nfree = slab->blocks;
     slab->hint = 0;
     slab->in_use = true;
@@ -76,7 +80,7 @@ bool slab_is_block(const struct slab *slab, const void *ptr)
     if (offset % HK_ALIGNMENT != 0)
         return false;
     unsigned idx = block_idx(slab, offset);
-    return idx < slab->blocks && (size_t)idx * hk_class_size[slab->class_idx] == offset;
+    return idx < slab->blocks && block_at(slab, idx) == ptr;
 }
 
 bool slab_block_is_free(const struct slab *slab, const void *ptr)
@@ -100,10 +104,10 @@ enum slab_give_result slab_give(struct slab *slab, void *block)
     return SLAB_GIVEN;
 }
 
-static bool blocks_free(const struct slab *slab, unsigned first, unsigned last)
+static bool blocks_free(const struct slab *slab, unsigned first, unsigned end)
 {
-    for (unsigned idx = first; idx <= last; idx++) {
-        if (idx % 64 == 0 && idx + 63 <= last && slab->bits[idx / 64] == ~UINT64_C(0)) {
+    for (unsigned idx = first; idx < end; idx++) {
+        if (idx % 64 == 0 && idx + 64 <= end && slab->bits[idx / 64] == ~UINT64_C(0)) {
             idx += 63;
             continue;
         }
@@ -113,17 +117,21 @@ static bool blocks_free(const struct slab *slab, unsigned first, unsigned last)
     return true;
 }
 
+static bool page_is_free(const struct slab *slab, size_t page)
+{
+    size_t size = hk_class_size[slab->class_idx], in_unit = page % HK_UNIT_SIZE;
+    unsigned per_unit = hk_blocks_per_unit(slab->class_idx), unit = (unsigned)(page >> HK_UNIT_SHIFT);
+    unsigned first = (unsigned)(in_unit / size), end = (unsigned)((in_unit + os_page_size - 1) / size) + 1;
+    return blocks_free(slab, unit * per_unit + first, unit * per_unit + (end < per_unit ? end : per_unit));
+}
+
 size_t slab_purge(struct slab *slab)
 {
     size_t bytes = (size_t)slab->units << HK_UNIT_SHIFT, purged = 0;
-    size_t size = hk_class_size[slab->class_idx];
     size_t start = 0, end = 0; /* the run of pages to purge next */
     for (size_t page = 0; page < bytes; page += os_page_size) {
         uint64_t bit = page_bits(page, page + os_page_size);
-        unsigned first = (unsigned)(page / size), last = (unsigned)((page + os_page_size - 1) / size);
-        if (last >= slab->blocks)
-            last = slab->blocks - 1u;
-        if (!(slab->dirty_pages & bit) || !blocks_free(slab, first, last))
+        if (!(slab->dirty_pages & bit) || !page_is_free(slab, page))
             continue;
         slab->dirty_pages &= ~bit;
         if (end != page) {

@@ -1,6 +1,7 @@
 /* slab.h - a slab: a run of units with blocks of one class, its free blocks told by a bitmap out of line.
  *
  *   nfree = number of ones in bits[0..blocks)        in use or cached = blocks - nfree
+ *   block i lies in unit u = i / blocks per unit, at base + u * 64 KiB + (i - u * blocks per unit) * size
  *
  * Nothing here takes a lock: a slab belongs to its class's pool, whose lock the caller holds. */
 #ifndef HK_SLAB_H

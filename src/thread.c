@@ -11,6 +11,7 @@
 #include "lock.h"
 #include "meta.h"
 #include "os.h"
+#include "region.h"
 #include "shared_pool.h"
 #include "superslab.h"
 
@@ -43,6 +44,8 @@ static struct hk_thread *thread_begin(void)
         return NULL;
     }
     thread->tls = &hk_tls;
+    for (unsigned class_idx = 0; class_idx < HK_CACHED_CLASSES; class_idx++)
+        thread->classes[class_idx].room = hk_tls.bins[class_idx + 1].room;
     thread->limit = HK_NEW_LIMIT < hk_config.cache ? HK_NEW_LIMIT : hk_config.cache;
     hk_lock(&threads_lock);
     thread->next = threads;
@@ -67,7 +70,7 @@ void thread_end(void)
     cache_drain_all(DRAIN_EXIT);
     /* From here on every call of this thread takes the slow path, and is served without a cache. */
     for (unsigned code = 0; code < HK_BINS; code++)
-        hk_tls.bins[code] = (struct hk_bin){0};
+        hk_bin_close(&hk_tls.bins[code]);
     hk_tls.self = ENDED;
     hk_lock(&threads_lock);
     unlink_thread(thread);
@@ -99,6 +102,7 @@ void thread_init(void)
 void thread_allow_caches(void)
 {
     atomic_store_relaxed(&caches_allowed, true);
+    region_open();
 }
 
 struct hk_thread *thread_enter_slow(void)

@@ -20,7 +20,13 @@
 #define TICK_MS 8u    /* what the clock aims at between two ticks of a class */
 #define REPORT_MS 16u /* 72 classes at 0.7 us each, every 16 ms: 0.3 % of a thread's time at most */
 
-HK_TLS struct hk_tls hk_tls;
+#define FIT(size) (uint32_t)(((HK_UNIT_SIZE / (size) << 32) - 1) / (HK_UNIT_SIZE / (size) * (size) + 1))
+#define BIN(c)                                            \
+    {                                                     \
+        .room = 1, .fit = FIT((uint64_t)HK_CLASS_SIZE(c)) \
+    }
+
+HK_TLS struct hk_tls hk_tls = {.bins = {{.room = 1}, HK_EACH_CACHED_CLASS(BIN)}};
 
 static inline struct hk_bin *bin_of(struct hk_thread *thread, unsigned class_idx)
 {
@@ -44,7 +50,7 @@ static struct cache_class *settle(struct hk_thread *thread, unsigned class_idx)
 {
     struct hk_bin *bin = bin_of(thread, class_idx);
     struct cache_class *cache = &thread->classes[class_idx];
-    uint32_t allocs = cache->budget - bin->budget, frees = cache->room - bin->room;
+    uint32_t allocs = (uint32_t)cache->budget - bin->budget, frees = (uint32_t)cache->room - bin->room;
     if ((allocs | frees) == 0)
         return cache;
     cache->budget = bin->budget;
@@ -64,8 +70,10 @@ static void arm(struct hk_thread *thread, unsigned class_idx)
     struct hk_bin *bin = bin_of(thread, class_idx);
     struct cache_class *cache = &thread->classes[class_idx];
     uint32_t room = cache->capacity > cache->length ? cache->capacity - cache->length : 0;
+    if (room > cache->ramp)
+        room = cache->ramp;
     bin->budget = cache->budget = cache->clock;
-    bin->room = cache->room = room < cache->ramp ? room : cache->ramp;
+    bin->room = cache->room = (uint16_t)(room < HK_ROOM_MAX ? room + 1 : HK_ROOM_MAX);
 }
 
 /* How many blocks a class starts with. */
@@ -227,7 +235,7 @@ static void hurry(struct hk_thread *thread)
         struct hk_bin *bin = bin_of(thread, class_idx);
         struct cache_class *cache = &thread->classes[class_idx];
         if (bin->budget > CLOCK_HURRY) {
-            cache->budget -= bin->budget - CLOCK_HURRY;
+            cache->budget = (uint16_t)(cache->budget - (bin->budget - CLOCK_HURRY));
             bin->budget = CLOCK_HURRY;
         }
         if (cache->clock > CLOCK_HURRY)
@@ -245,7 +253,7 @@ static void pace(struct cache_class *cache)
     else if (elapsed > TICK_MS)
         cache->clock = cache->clock / 2 > CLOCK_LEAST ? cache->clock / 2 : CLOCK_LEAST;
     else if (cache->clock < CLOCK_MOST)
-        cache->clock *= 2;
+        cache->clock = (uint16_t)(cache->clock * 2);
 }
 
 /* What is due from time to time. */
@@ -297,6 +305,8 @@ void *cache_alloc_slow(size_t size)
     if (bin->budget == 0)
         pace(cache);
     bool missed = bin->head == NULL;
+    if (!missed && !hk_is_marked(bin->head))
+        misuse_abort(MISUSE_CORRUPT_LIST, bin->head, hk_class_size[class_idx]);
     if (missed && !refill(thread, class_idx, size)) {
         arm(thread, class_idx);
         return heap_out_of_memory(size);
@@ -340,8 +350,8 @@ static void make_room(struct hk_thread *thread, unsigned class_idx)
 void cache_free_slow(unsigned class_idx, void *block)
 {
     struct hk_bin *bin = &hk_tls.bins[class_idx + 1];
-    if (bin->room == UINT32_MAX)
-        bin->room = 0; /* the attempt that led here found no room */
+    if (bin->room == 0)
+        bin->room = 1; /* the attempt that led here found no room */
     struct hk_thread *thread = thread_enter();
     if (thread == NULL) {
         free_uncached(class_idx, block);

@@ -47,7 +47,8 @@ static void check_slab(void)
 
 static uint8_t *block_at(unsigned i)
 {
-    return slab.base + (size_t)i * hk_class_size[slab.class_idx];
+    unsigned per_unit = hk_blocks_per_unit(slab.class_idx);
+    return slab.base + (i / per_unit << HK_UNIT_SHIFT) + (size_t)(i % per_unit) * hk_class_size[slab.class_idx];
 }
 
 static void blocks_are_taken_once_each_lowest_first(void **state)
