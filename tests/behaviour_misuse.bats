@@ -41,8 +41,13 @@ all_of() {
     all_of "${sized[@]}"
 }
 
-@test "a free block that the program wrote to is named when its list is cut or drained" {
-    all_of "${overwritten[@]}"
+@test "a free block that the program wrote to is named when it is to be handed out, or its list is cut or drained" {
+    all_of "${overwritten[@]}" overwrite_then_take
+}
+
+@test "in a program that has long been at work all of it is caught at once" {
+    export MISUSE_HOT=1
+    all_of "${double[@]}" "${interior[@]}" "${foreign[@]}" "${resized[@]}" "${sized[@]}" overwrite_then_take
 }
 
 @test "misuse is caught when the fallback serves" {

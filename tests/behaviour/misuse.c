@@ -4,6 +4,8 @@
  *   misuse KIND            those of one kind
  *   misuse KIND SIZE       is the program with the bug
  *
+ * With MISUSE_HOT=1 the bug comes after a hundred thousand calls of the same size, and _exit(2) right behind it: nothing that a
+ * later call or exit(3) finds is in time.
  * The program prints the address that it is going to misuse before, so that the line can be compared with it. */
 #include <dlfcn.h>
 #include <pthread.h>
@@ -197,6 +199,29 @@ static void overwrite_free_list(size_t size)
         free(blocks[i]);
 }
 
+/* The first block of the list is the one that was written to: it is not handed out, nor is its link followed. */
+static void overwrite_then_take(size_t size)
+{
+    if (size > 16 * KIB)
+        size = 16 * KIB;
+    uint64_t *ptr = block_of(size);
+    free(ptr);
+    *(uint64_t *)announce(ptr) = 0x4141414141414141;
+    opaque(malloc(size));
+}
+
+/* So many calls that lists and counters are those of a program that has long been at work. */
+static void warm(size_t size)
+{
+    static void *blocks[256];
+    for (unsigned round = 0; round < 400; round++) {
+        for (unsigned i = 0; i < 256; i++)
+            blocks[i] = take(size);
+        for (unsigned i = 0; i < 256; i++)
+            free(blocks[i]);
+    }
+}
+
 static void free_sized_of(void *ptr, size_t size)
 {
     void (*sized)(void *, size_t);
@@ -242,6 +267,7 @@ static const struct kind {
     {"free_sized_wrong", free_sized_wrong, SIZED, NULL},
     {"free_sized_twice", free_sized_twice, DOUBLE, NULL},
     {"overwrite_free_list", overwrite_free_list, CORRUPT, NULL},
+    {"overwrite_then_take", overwrite_then_take, CORRUPT, NULL},
 };
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
@@ -337,7 +363,13 @@ int main(int argc, char **argv)
         if (argc > 1 && strcmp(argv[1], kinds[k].name) != 0)
             continue;
         if (argc > 2) {
-            kinds[k].run(strtoull(argv[2], NULL, 10));
+            size_t size = strtoull(argv[2], NULL, 10);
+            bool hot = getenv("MISUSE_HOT") != NULL;
+            if (hot && size <= 32 * KIB)
+                warm(size);
+            kinds[k].run(size);
+            if (hot)
+                _exit(0);
             return 0;
         }
         missed += run_kind(argv[0], &kinds[k]);

@@ -1,7 +1,7 @@
 /* stale_words realloc|struct - words that the program never wrote are copied, and come to lie again where an earlier life of that
  * memory left them: whatever they say, no block is taken for a freed one.
  *
- * realloc: of a large block. struct: of values whose second word is not used, one by one. */
+ * realloc: of a large block. struct: of values whose first word is not used, one by one. */
 #include <malloc.h>
 #include <pthread.h>
 
@@ -10,7 +10,7 @@
 #define MOST 200000u
 
 struct value {
-    uint64_t used, unused;
+    uint64_t unused, used;
 };
 
 static void *blocks[MOST];

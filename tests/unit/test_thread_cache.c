@@ -82,6 +82,22 @@ static int check_thread(void)
             return line;           \
     } while (0)
 
+/* fit accepts a unit's blocks and, of all that is not a block, at most the two odd addresses that thread_cache.h names. */
+static int fit_tells_blocks(void *arg)
+{
+    (void)arg;
+    for (unsigned c = 0; c < HK_CACHED_CLASSES; c++) {
+        uint32_t size = hk_class_size[c], fit = hk_tls.bins[c + 1].fit, in_blocks = hk_blocks_per_unit(c) * size;
+        for (uint32_t offset = 0; offset < HK_UNIT_SIZE; offset++) {
+            uint32_t n = (offset + 1) % HK_UNIT_SIZE;
+            bool fits = (uint32_t)(n * fit) <= fit, block = offset % size == 0 && offset < in_blocks;
+            CLAIM(fits == block || offset == HK_UNIT_SIZE - 1 || offset == in_blocks + 1);
+        }
+    }
+    CLAIM(hk_tls.bins[0].fit == 0);
+    return 0;
+}
+
 static int exact_counts(void *arg)
 {
     (void)arg;
@@ -309,6 +325,7 @@ static int after_the_end(void *arg)
     return 0;
 }
 
+IN_A_CHILD(fit_tells_the_start_of_a_block_from_all_other_addresses, fit_tells_blocks)
 IN_A_CHILD(allocations_and_frees_are_counted_exactly, exact_counts)
 IN_A_CHILD(a_budget_that_runs_out_is_a_tick_and_an_empty_list_a_miss, ticks_and_misses)
 IN_A_CHILD(a_list_beyond_its_capacity_is_drained_but_for_its_hot_end, overflow)
@@ -331,6 +348,7 @@ int main(void)
 {
     heap_init();
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fit_tells_the_start_of_a_block_from_all_other_addresses),
         cmocka_unit_test(allocations_and_frees_are_counted_exactly),
         cmocka_unit_test(a_budget_that_runs_out_is_a_tick_and_an_empty_list_a_miss),
         cmocka_unit_test(a_list_beyond_its_capacity_is_drained_but_for_its_hot_end),
