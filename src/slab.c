@@ -25,6 +25,16 @@ static uint64_t page_bits(size_t first_byte, size_t end_byte)
     return (~UINT64_C(0) >> (63 - (last - first))) << first;
 }
 
+/* The pages of the units' rests, where no block lies: nothing else would ever give them back while the slab is in use. */
+static void purge_rests(struct slab *slab)
+{
+    size_t in_blocks = (size_t)hk_blocks_per_unit(slab->class_idx) * hk_class_size[slab->class_idx];
+    size_t rest = hk_align_up(in_blocks, os_page_size);
+    for (size_t unit = 0; rest < HK_UNIT_SIZE && unit < (size_t)slab->units << HK_UNIT_SHIFT; unit += HK_UNIT_SIZE)
+        if (os_purge(slab->base + unit + rest, HK_UNIT_SIZE - rest))
+            slab->dirty_pages &= ~page_bits(unit + rest, unit + HK_UNIT_SIZE);
+}
+
 void slab_open(struct slab *slab, unsigned class_idx, bool dirty)
 {
     size_t bytes = (size_t)slab->units << HK_UNIT_SHIFT;
@@ -39,6 +49,8 @@ void slab_open(struct slab *slab, unsigned class_idx, bool dirty)
         slab->bits[w] = ~UINT64_C(0) >> (64 - n);
         left -= n;
     }
+    if (dirty)
+        purge_rests(slab);
 }
 
 uint32_t slab_take(struct slab *slab, uint32_t want, struct hk_chain *chain)

@@ -153,6 +153,21 @@ static void pages_without_a_block_in_use_are_purged(void **state)
     }
 }
 
+static void a_slab_opened_on_dirty_units_keeps_no_page_without_a_block(void **state)
+{
+    (void)state;
+    for (unsigned c = 0; c < HK_CACHED_CLASSES; c++) {
+        open_slab(c);
+        size_t in_blocks = (size_t)hk_blocks_per_unit(c) * hk_class_size[c],
+               bytes = (size_t)slab.units << HK_UNIT_SHIFT;
+        memset(slab.base, 0x5a, bytes);
+        slab_open(&slab, c, true);
+        assert_int_equal(resident_pages(), slab.units * ((in_blocks + os_page_size - 1) / os_page_size));
+        assert_int_equal((unsigned)__builtin_popcountll(slab.dirty_pages), resident_pages());
+        close_slab();
+    }
+}
+
 int main(void)
 {
     heap_init();
@@ -161,6 +176,7 @@ int main(void)
         cmocka_unit_test(a_block_given_twice_and_an_interior_pointer_are_refused),
         cmocka_unit_test(what_was_given_last_is_found_again),
         cmocka_unit_test(pages_without_a_block_in_use_are_purged),
+        cmocka_unit_test(a_slab_opened_on_dirty_units_keeps_no_page_without_a_block),
     };
     return cmocka_run_group_tests_name("slab", tests, NULL, NULL);
 }
