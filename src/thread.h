@@ -15,7 +15,6 @@ struct cache_class {
     uint16_t clock;         /* the budget to give next: lower when time passes fast between ticks */
     uint32_t length;        /* of the list at that time */
     uint32_t capacity;      /* blocks: a longer list is drained; sum of capacity * size <= thread's limit */
-    uint32_t ramp;          /* the most room given at once: doubles, so that a class's first frees are all checked */
     uint32_t taken;         /* blocks refilled less blocks drained: what a refill is measured by */
     uint32_t tick_ms;       /* low 32 bits of the clock when the budget last ran out */
     uint32_t room_ms;       /* when the room did */

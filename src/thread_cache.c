@@ -70,8 +70,6 @@ static void arm(struct hk_thread *thread, unsigned class_idx)
     struct hk_bin *bin = bin_of(thread, class_idx);
     struct cache_class *cache = &thread->classes[class_idx];
     uint32_t room = cache->capacity > cache->length ? cache->capacity - cache->length : 0;
-    if (room > cache->ramp)
-        room = cache->ramp;
     bin->budget = cache->budget = cache->clock;
     bin->room = cache->room = (uint16_t)(room < HK_ROOM_MAX ? room + 1 : HK_ROOM_MAX);
 }
@@ -337,7 +335,7 @@ static void make_room(struct hk_thread *thread, unsigned class_idx)
     uint32_t now_ms = (uint32_t)os_now_ms();
     bool often = now_ms - cache->room_ms <= TICK_MS;
     cache->room_ms = now_ms;
-    if (full && often && cache->ramp > first) /* a class that is only freed here wins nothing but larger batches */
+    if (full && often && cache->capacity > first) /* a class that is only freed here wins nothing but larger batches */
         count_need(thread, cache->taken > 0 || hk_config.cache < FREER_LIMIT ? hk_config.cache : FREER_LIMIT);
     if ((full || often) && grow(thread, class_idx, want > first ? want : first))
         return;
@@ -368,7 +366,6 @@ void cache_free_slow(unsigned class_idx, void *block)
         count_frees(class_idx, 1);
     }
     cache->active = true;
-    cache->ramp = cache->ramp == 0 ? 1 : cache->ramp < UINT32_MAX / 2 ? cache->ramp * 2 : cache->ramp;
     tick(thread, class_idx);
     arm(thread, class_idx);
 }
