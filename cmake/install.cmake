@@ -9,6 +9,7 @@ install(TARGETS hakmem hakmem_static EXPORT hakmemTargets
   INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(FILES src/hakmem.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(FILES tools/hakmem-run.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+install(FILES tools/libhakmem.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3)
 install(FILES tools/hakmem.7 DESTINATION ${CMAKE_INSTALL_MANDIR}/man7)
 install(FILES tools/hakmem_overview.bt tools/hakmem_overview_example.txt DESTINATION ${CMAKE_INSTALL_DATADIR}/hakmem)
 

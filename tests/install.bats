@@ -57,6 +57,7 @@ include/hakmem.h
 share/hakmem/hakmem_overview.bt
 share/hakmem/hakmem_overview_example.txt
 share/man/man1/hakmem-run.1
+share/man/man3/libhakmem.3
 share/man/man7/hakmem.7
 FILES
     [ "$(readlink "$LIBDIR/libhakmem.so")" = "libhakmem.so.${version%%.*}" ]
