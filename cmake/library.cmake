@@ -22,6 +22,8 @@ target_compile_options(hakmem_objects PRIVATE
   -ftls-model=initial-exec
   -fno-plt                # calls to libc go through the table that the loader filled, without a jump in between
   -fno-stack-protector    # the canary lies in TLS, which some entries run before; distributions switch it on by default
+  -fno-omit-frame-pointer # user stacks are walked by frame pointers: that of a probe leads to the caller
+  $<$<STREQUAL:${CMAKE_SYSTEM_PROCESSOR},x86_64>:-momit-leaf-frame-pointer> # malloc and free need none
   -fno-lto                # the objects are joined and renamed below; what is hot is inline in malloc.c and free.c anyway
   -U_FORTIFY_SOURCE       # its checked variants end in stdio, which allocates
   $<$<COMPILE_LANGUAGE:CXX>:-fno-exceptions -fno-rtti>)

@@ -7,6 +7,7 @@
 #include "config.h"
 #include "heap.h"
 #include "meta.h"
+#include "os.h"
 #include "reclaim.h"
 #include "shared_pool.h"
 #include "superslab.h"
@@ -65,9 +66,10 @@ __attribute__((constructor(101))) static void start(void)
     config_report();
 }
 
-/* exit(3): the account becomes exact, and what the last frees did wrong is found. Destructors that come later are served
- * without a cache. */
+/* exit(3): the account becomes exact, and what the last frees did wrong is found when their chains are taken apart. Destructors
+ * that come later are served without a cache. */
 __attribute__((destructor(101))) static void finish(void)
 {
     thread_end();
+    shared_pool_decay(os_now_ms(), 0);
 }

@@ -27,7 +27,7 @@ HK_HIDDEN bool shared_pool_cut(unsigned class_idx, struct hk_chain *chain, uint3
 HK_HIDDEN bool shared_pool_list_holds(unsigned class_idx, const void *head, const void *block);
 HK_HIDDEN bool shared_pool_chains_hold(unsigned class_idx, const void *block);
 
-/* Take a chain from a cache. `apart`: into the slabs at once (thread exit, trim, idle), else kept for a refill. */
+/* Take a chain from a cache. `apart`: into the slabs at once (trim, idle, fork), else kept for a refill. */
 HK_HIDDEN void shared_pool_drain(unsigned class_idx, struct hk_chain chain, bool apart);
 
 /* Take chains apart that are older than age_ms, purge sparse slabs. Returns bytes purged. */

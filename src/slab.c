@@ -4,9 +4,9 @@
 
 static inline uint8_t *block_at(const struct slab *slab, unsigned idx)
 {
-    unsigned per_unit = hk_blocks_per_unit(slab->class_idx), unit = slab->units > 1 ? idx / per_unit : 0;
+    unsigned unit = slab->units > 1 ? idx / slab->per_unit : 0;
     return slab->base + ((size_t)unit << HK_UNIT_SHIFT) +
-           (size_t)(idx - unit * per_unit) * hk_class_size[slab->class_idx];
+           (size_t)(idx - unit * slab->per_unit) * hk_class_size[slab->class_idx];
 }
 
 /* The index of the block that holds this offset; a unit's rest behind its last block counts as one more block, whose index is
@@ -15,20 +15,20 @@ static inline uint8_t *block_at(const struct slab *slab, unsigned idx)
 static inline unsigned block_idx(const struct slab *slab, size_t offset)
 {
     unsigned in_unit = (unsigned)(((offset % HK_UNIT_SIZE) * hk_class_magic[slab->class_idx]) >> 32);
-    return (unsigned)(offset >> HK_UNIT_SHIFT) * hk_blocks_per_unit(slab->class_idx) + in_unit;
+    return (unsigned)(offset >> HK_UNIT_SHIFT) * slab->per_unit + in_unit;
 }
 
 static uint64_t page_bits(size_t first_byte, size_t end_byte)
 {
-    unsigned first = (unsigned)(first_byte / os_page_size);
-    unsigned last = (unsigned)((end_byte - 1) / os_page_size);
+    unsigned shift = (unsigned)__builtin_ctzl(os_page_size);
+    unsigned first = (unsigned)(first_byte >> shift), last = (unsigned)((end_byte - 1) >> shift);
     return (~UINT64_C(0) >> (63 - (last - first))) << first;
 }
 
 /* The pages of the units' rests, where no block lies: nothing else would ever give them back while the slab is in use. */
 static void purge_rests(struct slab *slab)
 {
-    size_t in_blocks = (size_t)hk_blocks_per_unit(slab->class_idx) * hk_class_size[slab->class_idx];
+    size_t in_blocks = (size_t)slab->per_unit * hk_class_size[slab->class_idx];
     size_t rest = hk_align_up(in_blocks, os_page_size);
     for (size_t unit = 0; rest < HK_UNIT_SIZE && unit < (size_t)slab->units << HK_UNIT_SHIFT; unit += HK_UNIT_SIZE)
         if (os_purge(slab->base + unit + rest, HK_UNIT_SIZE - rest))
@@ -39,7 +39,8 @@ void slab_open(struct slab *slab, unsigned class_idx, bool dirty)
 {
     size_t bytes = (size_t)slab->units << HK_UNIT_SHIFT;
     slab->class_idx = (uint16_t)class_idx;
-    slab->blocks = (uint16_t)(slab->units * hk_blocks_per_unit(class_idx));
+    slab->per_unit = (uint16_t)hk_blocks_per_unit(class_idx);
+    slab->blocks = (uint16_t)(slab->units * slab->per_unit);
     slab->nfree = slab->blocks;
     slab->hint = 0;
     slab->in_use = true;
@@ -132,7 +133,7 @@ static bool blocks_free(const struct slab *slab, unsigned first, unsigned end)
 static bool page_is_free(const struct slab *slab, size_t page)
 {
     size_t size = hk_class_size[slab->class_idx], in_unit = page % HK_UNIT_SIZE;
-    unsigned per_unit = hk_blocks_per_unit(slab->class_idx), unit = (unsigned)(page >> HK_UNIT_SHIFT);
+    unsigned per_unit = slab->per_unit, unit = (unsigned)(page >> HK_UNIT_SHIFT);
     unsigned first = (unsigned)(in_unit / size), end = (unsigned)((in_unit + os_page_size - 1) / size) + 1;
     return blocks_free(slab, unit * per_unit + first, unit * per_unit + (end < per_unit ? end : per_unit));
 }

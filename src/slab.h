@@ -1,7 +1,7 @@
 /* slab.h - a slab: a run of units with blocks of one class, its free blocks told by a bitmap out of line.
  *
  *   nfree = number of ones in bits[0..blocks)        in use or cached = blocks - nfree
- *   block i lies in unit u = i / blocks per unit, at base + u * 64 KiB + (i - u * blocks per unit) * size
+ *   block i lies in unit u = i / per_unit, at base + u * 64 KiB + (i - u * per_unit) * size
  *
  * Nothing here takes a lock: a slab belongs to its class's pool, whose lock the caller holds. */
 #ifndef HK_SLAB_H
@@ -20,6 +20,7 @@ struct slab {
     uint16_t units;           /* const: while in use */
     uint16_t class_idx;       /* const: while in use */
     uint16_t blocks;          /* const: while in use */
+    uint16_t per_unit;        /* const: while in use; blocks in a unit */
     uint16_t nfree;           /* lock: class */
     uint16_t hint;            /* lock: class; no word of bits below it has a one */
     uint8_t list;             /* lock: class; which list of the pool it is in */

@@ -181,7 +181,7 @@ static void drain(struct hk_thread *thread, unsigned class_idx, uint32_t keep, e
     uint64_t drains = atomic_add_relaxed(&account->drains[reason], 1) + 1;
     account_add(&account->drain_blocks[reason], rest.count);
     HK_PROBE_FIRE(tls_drain, class_idx, rest.count, (uint64_t)rest.count * hk_class_size[class_idx], reason, drains);
-    shared_pool_drain(class_idx, rest, reason != DRAIN_OVERFLOW);
+    shared_pool_drain(class_idx, rest, reason != DRAIN_OVERFLOW && reason != DRAIN_EXIT);
 }
 
 static void report(struct hk_thread *thread, unsigned class_idx, uint32_t now_ms)
