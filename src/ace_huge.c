@@ -16,6 +16,12 @@
 #define CAP_MOST 64u                 /* mappings that may wait */
 #define MEMSET_MAX ((size_t)4 << 20) /* above, zeros cost more than fresh pages, unless all of them are touched */
 
+/* Measured for 512 KiB: the five system calls of a move take 10 us, 19 us when another thread runs; a copy takes 13 us to
+ * pages that are there, 240 us to fresh ones. A move costs the kernel a mapping for as long as the block lives: none is made
+ * while there are as many as an eighth of max_map_count's default. */
+#define MOVE_LEAST ((size_t)512 << 10)
+#define MOVE_MAPPINGS 8192u
+
 static struct hk_class_account *const account = &hk_account[HK_CLASS_HUGE];
 static struct ace_cap cap;       /* lock: huge */
 static struct ace_report report; /* lock: huge */
@@ -243,6 +249,34 @@ static bool grow(struct huge *h, size_t map_len, size_t align)
         return false;
     reclaim_everything();
     return huge_remap(h, map_len, align);
+}
+
+static void count_moved(size_t bytes)
+{
+    hk_lock(&huge_lock);
+    hits++;
+    count_live(bytes);
+    hk_unlock(&huge_lock);
+}
+
+void *ace_huge_of_run(void *ptr, size_t len, size_t size, size_t align)
+{
+    uint64_t mappings = atomic_load_relaxed(&hk_capacity.huge_blocks) + atomic_load_relaxed(&hk_capacity.huge_cached);
+    if (len < MOVE_LEAST || mappings >= MOVE_MAPPINGS || !os_can_move_pages(ptr, len))
+        return NULL;
+    int saved = errno;
+    size_t block_bytes = block_bytes_of(size), map_len = hk_align_up(block_bytes, HK_UNIT_SIZE);
+    if (align < HK_UNIT_SIZE)
+        align = HK_UNIT_SIZE;
+    struct huge *h = huge_map_moved(ptr, len, with_headroom(map_len), align);
+    if (h == NULL && errno == ENOMEM)
+        h = huge_map_moved(ptr, len, map_len, align);
+    errno = saved;
+    if (h == NULL)
+        return NULL;
+    h->size = block_bytes;
+    count_moved(block_bytes);
+    return h->base;
 }
 
 void *ace_resize_huge(void *owner, void *ptr, size_t size, size_t align, bool in_place)

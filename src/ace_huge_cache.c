@@ -64,26 +64,56 @@ struct huge *huge_map(size_t map_len, size_t align)
     return NULL;
 }
 
-/* The old entry goes before the old addresses can become another thread's. Its place in the outer map remains, so
- * that it can be entered again without asking for memory. */
+/* A target that can be entered in the outer map whatever happens: once pages have moved, it is too late for a refusal. */
+static uint8_t *known_target(size_t map_len, size_t align)
+{
+    uint8_t *target = os_target(map_len, align);
+    if (target != NULL && !outer_map_reserve(target)) {
+        int error = errno;
+        os_drop_target(target, map_len);
+        errno = error;
+        return NULL;
+    }
+    return target;
+}
+
+struct huge *huge_map_moved(void *ptr, size_t len, size_t map_len, size_t align)
+{
+    struct huge *h = meta_alloc(sizeof *h);
+    if (h == NULL)
+        return NULL;
+    uint8_t *target = known_target(map_len, align);
+    if (target == NULL || !os_move_pages(ptr, len, target, map_len)) {
+        meta_free(h, sizeof *h);
+        return NULL;
+    }
+    h->base = target;
+    h->mapped = map_len;
+    h->origin = new_origin();
+    h->in_use = true;
+    outer_map_set(target, 1, OUTER_HUGE, h);
+    return h;
+}
+
 bool huge_remap(struct huge *h, size_t map_len, size_t align)
 {
-    uint8_t *old = h->base;
-    outer_map_clear(old, 1);
-    uint8_t *now = os_remap(old, h->mapped, map_len, align);
-    int error = errno;
-    if (now != NULL) {
-        if (now != old)
-            h->origin = new_origin();
-        h->base = now;
+    if (os_grow(h->base, h->mapped, map_len)) {
         h->mapped = map_len;
+        return true;
     }
-    if (!outer_map_set(h->base, 1, OUTER_HUGE, h)) {
-        reclaim_everything();
-        outer_map_set(h->base, 1, OUTER_HUGE, h);
+    uint8_t *target = known_target(map_len, align);
+    if (target == NULL)
+        return false;
+    /* The entry goes before the old addresses can become another thread's. */
+    outer_map_clear(h->base, 1);
+    bool moved = os_move(h->base, h->mapped, target, map_len);
+    if (moved) {
+        h->base = target;
+        h->mapped = map_len;
+        h->origin = new_origin();
     }
-    errno = error;
-    return now != NULL;
+    outer_map_set(h->base, 1, OUTER_HUGE, h);
+    return moved;
 }
 
 void huge_split(struct huge *h, size_t map_len)

@@ -34,7 +34,12 @@ extern HK_HIDDEN struct hk_lock huge_lock;
 /* A fresh mapping, in use, entered in the outer map. NULL with the kernel's errno. */
 HK_HIDDEN struct huge *huge_map(size_t map_len, size_t align);
 
-/* Make it map_len long, where it is or elsewhere, keeping its content; h is the caller's. False: nothing changed. */
+/* The same for pages that are there already: those of [ptr, ptr + len), a part of a SuperSlab, become the first of the
+ * mapping, longer than len. NULL: they are where they were. */
+HK_HIDDEN struct huge *huge_map_moved(void *ptr, size_t len, size_t map_len, size_t align);
+
+/* Make it map_len long, more than it is, where it lies or elsewhere, keeping its content; h is the caller's. False: nothing
+ * changed. */
 HK_HIDDEN bool huge_remap(struct huge *h, size_t map_len, size_t align);
 
 /* Let what lies behind map_len wait as a mapping of its own. h is the caller's. */

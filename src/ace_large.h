@@ -1,8 +1,8 @@
 /* ace_large.h - ACE's pools: blocks of 36 KiB to 2 MiB, each a run of units of a SuperSlab.
  *
  * A run that is freed waits, hottest first, in its class's pool up to the cap; beyond it the coldest go back to
- * their SuperSlabs. A block has its class's size, so in-place growth moves it to another class: a free of the one,
- * an allocation of the other. For each large class, with its lock held:
+ * their SuperSlabs. A block has its class's size, so growth moves it to another class, of longer runs or huge: a free of
+ * the one, an allocation of the other. For each large class, with its lock held:
  *
  *   account.cached_blocks = count = length of the list <= cap        account.slabs = live blocks + count */
 #ifndef HK_ACE_LARGE_H

@@ -237,7 +237,7 @@ static void *resize(const struct heap_place *place, void *ptr, size_t size, size
     if (place->huge != NULL)
         return ace_resize_huge(place->huge, ptr, size, align, in_place);
     if (place->slab->class_idx >= HK_CACHED_CLASSES)
-        return ace_resize_large(place->slab, ptr, size, in_place);
+        return ace_resize_large(place->slab, ptr, size, align, in_place);
     /* Within its class alone, so that a block's class always tells the sizes it can have been asked for. */
     return aligned_class(align, size) == place->slab->class_idx ? ptr : NULL;
 }

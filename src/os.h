@@ -61,8 +61,27 @@ HK_HIDDEN bool os_unmap(void *ptr, size_t len, enum os_purpose purpose);
 /* Give the pages back, keep the range: it reads as zeros afterwards. */
 HK_HIDDEN bool os_purge(void *ptr, size_t len);
 
-/* Resize a mapping made by os_map, in place or by moving its pages, keeping `align`. NULL when refused: nothing changed. */
-HK_HIDDEN void *os_remap(void *ptr, size_t old_len, size_t new_len, size_t align);
+/* Make a mapping made by os_map longer where it lies. False when refused: nothing changed. */
+HK_HIDDEN bool os_grow(void *ptr, size_t old_len, size_t new_len);
+
+/* Find addresses to move pages to: `len` bytes at a multiple of align, held, but nothing is there. NULL when refused. */
+HK_HIDDEN void *os_target(size_t len, size_t align);
+
+/* Let go of a target that was not used. errno kept. */
+HK_HIDDEN void os_drop_target(void *target, size_t len);
+
+/* Move a mapping made by os_map to a target, whose length it gets: new_len, more than old_len. False when refused: it is
+ * where it was, and the target is no more. */
+HK_HIDDEN bool os_move(void *ptr, size_t old_len, void *target, size_t new_len);
+
+/* Whether os_move_pages() is worth a try: not on Linux before 5.7, nor in memory that is locked (mlockall), since the kernel
+ * would unlock all around it. errno kept. */
+HK_HIDDEN bool os_can_move_pages(void *ptr, size_t len);
+
+/* Move the pages of a part of a SuperSlab to a target, where they become the first `len` bytes of a mapping as os_map makes
+ * it (OS_HUGE), new_len long, more than len. The addresses that they leave stay, and read as zeros: so os_purge is told as
+ * well. False when refused: the content is where it was, and the target is no more. */
+HK_HIDDEN bool os_move_pages(void *ptr, size_t len, void *target, size_t new_len);
 
 /* A page whose first word is 1, and is the caller's to write, until the process forks (raw clone included): in the child the
  * page reads 0. NULL when unsupported. */

@@ -20,10 +20,14 @@
 
 #define MADVISE_RETRIES 64u
 #define MESSAGE_MAX 512u
+#ifndef MREMAP_DONTUNMAP /* C libraries before 2.32 */
+#define MREMAP_DONTUNMAP 4
+#endif
 
 struct os_account os_account;
 size_t os_page_size = 4096;
 static uint64_t physical_memory;
+static bool pages_stay; /* any: the kernel does not know MREMAP_DONTUNMAP */
 
 /* ---- the system calls, and their faults ---- */
 
@@ -139,6 +143,13 @@ static void count_unmap(const void *ptr, size_t len, enum os_purpose purpose)
         atomic_sub_relaxed(&os_account.meta, len);
     atomic_add_relaxed(&os_account.unmap_calls, 1);
     HK_PROBE_FIRE(os_unmap, ptr, len, purpose, mapped);
+}
+
+static void count_purge(const void *ptr, size_t len)
+{
+    uint64_t purged = atomic_add_relaxed(&os_account.purged, len) + len;
+    atomic_add_relaxed(&os_account.purge_calls, 1);
+    HK_PROBE_FIRE(os_purge, ptr, len, purged);
 }
 
 static void count_failure(void)
@@ -305,11 +316,38 @@ bool os_purge(void *ptr, size_t len)
         count_failure();
         return false;
     }
-    uint64_t purged = atomic_add_relaxed(&os_account.purged, len) + len;
-    atomic_add_relaxed(&os_account.purge_calls, 1);
-    HK_PROBE_FIRE(os_purge, ptr, len, purged);
+    count_purge(ptr, len);
     errno = saved;
     return true;
+}
+
+/* ---- moving pages ---- */
+
+bool os_grow(void *ptr, size_t old_len, size_t new_len)
+{
+    int saved = errno;
+    if (sys_mremap(ptr, old_len, new_len, 0, NULL) == NULL) {
+        count_failure();
+        return false;
+    }
+    count_map((char *)ptr + old_len, new_len - old_len, OS_HUGE);
+    errno = saved;
+    return true;
+}
+
+void *os_target(size_t len, size_t align)
+{
+    void *target = map_aligned(len, align, PROT_NONE, MAP_NORESERVE);
+    if (target == NULL)
+        count_failure();
+    return target;
+}
+
+void os_drop_target(void *target, size_t len)
+{
+    int saved = errno;
+    sys_munmap(target, len);
+    errno = saved;
 }
 
 /* Whether the word at ptr, a readable address or not, reads `value`: FUTEX_WAIT compares before it waits. */
@@ -319,50 +357,66 @@ static bool reads_as(uint32_t *ptr, uint32_t value)
     return syscall(SYS_futex, ptr, FUTEX_WAIT_PRIVATE, value, &at_once, NULL, 0) != 0 && errno == ETIMEDOUT;
 }
 
-/* Move a mapping onto an aligned reservation. Where the kernel refuses, it may have dropped the reservation already, and
- * another thread may have mapped something there: a random word in it tells whether it is still ours to unmap. */
-static void *move_aligned(void *ptr, size_t old_len, size_t new_len, size_t align)
+/* Where the kernel refuses, it may have dropped the target already, and another thread may have mapped something there: a
+ * random word in it tells whether it is still ours to unmap. */
+bool os_move(void *ptr, size_t old_len, void *target, size_t new_len)
 {
-    uint32_t *target = map_aligned(new_len, align, PROT_NONE, MAP_NORESERVE);
-    if (target == NULL)
-        return NULL;
+    int saved = errno;
     uint32_t token = (uint32_t)os_random64() | 1;
     if (!sys_mprotect(target, os_page_size, PROT_READ | PROT_WRITE)) {
-        sys_munmap(target, new_len);
-        errno = ENOMEM;
-        return NULL;
+        count_failure();
+        os_drop_target(target, new_len);
+        return false;
     }
-    *target = token;
-    void *moved = sys_mremap(ptr, old_len, new_len, MREMAP_MAYMOVE | MREMAP_FIXED, target);
-    if (moved == NULL) {
+    *(uint32_t *)target = token;
+    if (sys_mremap(ptr, old_len, new_len, MREMAP_MAYMOVE | MREMAP_FIXED, target) == NULL) {
         int error = errno;
+        count_failure();
         if (reads_as(target, token))
             sys_munmap(target, new_len);
         errno = error;
+        return false;
     }
-    return moved;
+    count_unmap(ptr, old_len, OS_HUGE);
+    count_map(target, new_len, OS_HUGE);
+    errno = saved;
+    return true;
 }
 
-void *os_remap(void *ptr, size_t old_len, size_t new_len, size_t align)
+/* MS_INVALIDATE is refused where memory is locked, and does nothing to memory that is no file's. */
+bool os_can_move_pages(void *ptr, size_t len)
 {
     int saved = errno;
-    void *now = sys_mremap(ptr, old_len, new_len, 0, NULL);
-    if (now == NULL && new_len > old_len)
-        now = move_aligned(ptr, old_len, new_len, align);
-    if (now == NULL) {
-        count_failure();
-        return NULL;
-    }
-    if (now != ptr) {
-        count_unmap(ptr, old_len, OS_HUGE);
-        count_map(now, new_len, OS_HUGE);
-    } else if (new_len > old_len) {
-        count_map((char *)ptr + old_len, new_len - old_len, OS_HUGE);
-    } else if (new_len < old_len) {
-        count_unmap((char *)ptr + new_len, old_len - new_len, OS_HUGE);
-    }
+    bool movable = !atomic_load_relaxed(&pages_stay) && syscall(SYS_msync, ptr, len, MS_INVALIDATE) == 0;
     errno = saved;
-    return now;
+    return movable;
+}
+
+/* The pages go to the place of the target, not onto it: the kernel takes its address for a wish. So there is no moment at
+ * which a refusal leaves a hole, and where another thread is faster to those addresses, or to those behind them, the pages
+ * come back as a copy, which nobody can refuse. */
+bool os_move_pages(void *ptr, size_t len, void *target, size_t new_len)
+{
+    int saved = errno;
+    os_drop_target(target, new_len);
+    void *moved = sys_mremap(ptr, len, len, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, target);
+    if (moved != target || sys_mremap(moved, len, new_len, 0, NULL) == NULL) {
+        int error = moved == NULL ? errno : ENOMEM;
+        count_failure();
+        if (error == EINVAL)
+            atomic_store_relaxed(&pages_stay, true);
+        if (moved != NULL) {
+            memcpy(ptr, moved, len);
+            if (!sys_munmap(moved, len))
+                sys_madvise(moved, len, MADV_DONTNEED);
+        }
+        errno = error;
+        return false;
+    }
+    count_purge(ptr, len);
+    count_map(target, new_len, OS_HUGE);
+    errno = saved;
+    return true;
 }
 
 volatile uint32_t *os_wipe_on_fork_page(void)

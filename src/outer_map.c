@@ -56,6 +56,11 @@ static void store(uintptr_t first, unsigned units, uintptr_t entry)
     }
 }
 
+bool outer_map_reserve(const void *ptr)
+{
+    return make_leaf((uintptr_t)ptr >> HK_UNIT_SHIFT);
+}
+
 bool outer_map_set(const void *ptr, unsigned units, enum outer_kind kind, void *owner)
 {
     if (units == 0)

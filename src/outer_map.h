@@ -17,6 +17,9 @@ struct outer_entry {
 HK_HIDDEN bool outer_map_set(const void *ptr, unsigned units, enum outer_kind kind, void *owner);
 HK_HIDDEN void outer_map_clear(const void *ptr, unsigned units);
 
+/* Make sure that the unit at ptr can be entered without asking for memory, from now on for ever. False: memory is refused. */
+HK_HIDDEN bool outer_map_reserve(const void *ptr);
+
 /* Safe for any address whatever. */
 HK_HIDDEN struct outer_entry outer_map_find(const void *ptr);
 

@@ -124,16 +124,22 @@ static struct place find_place(unsigned units, uint32_t starts)
     return best;
 }
 
-static struct slab *take_run(struct superslab *ss, unsigned first, unsigned units, bool *zeroed)
+/* [from, to) become used, by the run that begins at unit `first`. */
+static void use_units(struct superslab *ss, unsigned first, unsigned from, unsigned to)
 {
-    uint32_t mask = unit_mask(first, units), dirty = ss->dirty_units;
-    *zeroed = (dirty & mask) == 0;
+    uint32_t mask = unit_mask(from, to - from), dirty = ss->dirty_units;
     ss->free_units &= ~mask;
     ss->dirty_units &= ~mask;
     count_dirty(dirty, ss->dirty_units);
-    account_add(&hk_capacity.units_used, units);
-    for (unsigned u = first; u < first + units; u++)
+    account_add(&hk_capacity.units_used, to - from);
+    for (unsigned u = from; u < to; u++)
         ss->first_unit[u] = (uint8_t)first;
+}
+
+static struct slab *take_run(struct superslab *ss, unsigned first, unsigned units, bool *zeroed)
+{
+    *zeroed = (ss->dirty_units & unit_mask(first, units)) == 0;
+    use_units(ss, first, first, first + units);
     struct slab *slab = &ss->runs[first];
     slab->bits = ss->bits[first];
     slab->units = (uint16_t)units;
@@ -195,6 +201,24 @@ struct superslab_run superslab_take(unsigned units, unsigned align_units, unsign
     return run;
 }
 
+bool superslab_extend(struct slab *slab, unsigned units)
+{
+    struct superslab *ss = superslab_of(slab->base);
+    unsigned first = (unsigned)(slab - ss->runs), end = first + slab->units;
+    if (first + units > HK_UNITS_PER_SUPERSLAB)
+        return false;
+    uint32_t behind = unit_mask(end, units - slab->units);
+    hk_lock(&superslab_lock);
+    bool free = (ss->free_units & behind) == behind;
+    if (free) {
+        use_units(ss, first, end, first + units);
+        slab->units = (uint16_t)units;
+        relink_available(ss);
+    }
+    hk_unlock(&superslab_lock);
+    return free;
+}
+
 void superslab_set_code(const struct slab *slab, unsigned code)
 {
     uintptr_t unit = ((uintptr_t)slab->base - region_base) >> HK_UNIT_SHIFT;
@@ -212,7 +236,7 @@ static void release_units(struct superslab *ss, uint32_t mask, bool dirty)
     relink_available(ss);
 }
 
-void superslab_give(struct slab *slab)
+static void give(struct slab *slab, bool dirty)
 {
     struct superslab *ss = superslab_of(slab->base);
     superslab_set_code(slab, HK_CODE_NONE);
@@ -224,8 +248,18 @@ void superslab_give(struct slab *slab)
         ss->first_unit[u] = NO_UNIT;
     ss->last_free_ms = os_now_ms();
     atomic_sub_relaxed(&hk_capacity.units_used, units);
-    release_units(ss, unit_mask(first, units), true);
+    release_units(ss, unit_mask(first, units), dirty);
     hk_unlock(&superslab_lock);
+}
+
+void superslab_give(struct slab *slab)
+{
+    give(slab, true);
+}
+
+void superslab_give_clean(struct slab *slab)
+{
+    give(slab, false);
 }
 
 struct slab *superslab_find(const void *ptr)

@@ -35,8 +35,15 @@ struct superslab_run {
  * The slab map is written by the taker (superslab_set_code) before a block is handed out. Takes the superslab lock. */
 HK_HIDDEN struct superslab_run superslab_take(unsigned units, unsigned align_units, unsigned class_idx);
 
+/* Make a run in use `units` long, more than it is, if the units behind it in its SuperSlab are free; they may hold old data.
+ * False: they are not. */
+HK_HIDDEN bool superslab_extend(struct slab *slab, unsigned units);
+
 /* Give a run back: its units become free and dirty, its map bytes 0. */
 HK_HIDDEN void superslab_give(struct slab *slab);
+
+/* The same for a run whose pages have gone elsewhere: it reads as zeros. */
+HK_HIDDEN void superslab_give_clean(struct slab *slab);
 
 /* Write the code of a run's units in the slab map. */
 HK_HIDDEN void superslab_set_code(const struct slab *slab, unsigned code);

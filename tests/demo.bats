@@ -53,6 +53,19 @@ needs_redis() {
     nothing_left
 }
 
+@test "demo.sh mounts tracefs where nobody has, so that bpftrace detaches without a complaint" {
+    needs_redis
+    require_bpf
+    require_command bpftrace
+    unshare --mount true || skip_or_fail "can't make a mount namespace"
+    run timeout 60 unshare --mount sh -c 'while umount /sys/kernel/tracing 2>/dev/null; do :; done; exec "$@"' sh \
+        "$HAKMEM_SOURCE/tools/demo.sh" --no-install --seconds 2 --library "$HAKMEM_LIB" 3>&-
+    echo "$output"
+    [ "$status" -eq 0 ]
+    has_rows
+    [[ "$output" == *"attaching to the probes"* && "$output" != *ERROR* ]]
+}
+
 @test "demo.sh builds the library itself and, without BPF, shows what the statistics tell" {
     needs_redis
     demo 3 --no-bpf

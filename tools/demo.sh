@@ -12,7 +12,7 @@ Installs what is missing (on Debian and its kin, as root or by sudo; else says w
 folder of its own, starts a redis-server on it on a free loopback port, loads that with redis-benchmark, and shows every
 second, from the probes of the running server, what the allocator does by size class: hit rate, misses, drains, fallbacks.
 Without root or BPF it says so and shows what the statistics functions tell from within the server. Ends and removes
-everything that it started and wrote, by Ctrl-C too.
+everything that it started and wrote, by Ctrl-C too; bpffs and tracefs, if it had to mount them, stay.
 
   --seconds N      how long to watch; 15 by default
   --cap N          the most SuperSlabs (2 MiB) that the server may have, so that the fallback is seen at work; 32 by default,
@@ -239,6 +239,8 @@ view() {
 
 watch_probes() {
     local tries
+    # bpftrace detaches through tracefs, which not every system mounts. It stays mounted: others may have begun to use it.
+    "${root[@]}" bash -c 'source tests/lib/packages.bash; mount_for_bpf'
     say "attaching to the probes; then $seconds seconds of a live server"
     : >"$folder/live"
     "${root[@]}" bpftrace tools/hakmem_overview.bt "$library" "$redis" "$seconds" >"$folder/live" 2>&1 </dev/null &

@@ -26,6 +26,9 @@ libelf.h                            libelf-dev
 sys/sdt.h                           systemtap-sdt-dev
 bpftool                             bpftool
 bpftrace                            bpftrace
+jq                                  jq
+gdb                                 gdb
+perf                                linux-perf
 redis-server                        redis-server
 redis-benchmark                     redis-tools
 sqlite3                             sqlite3

@@ -88,7 +88,7 @@ static inline size_t block_bytes(const void *ptr)
 static inline void *resize(void *ptr, size_t size, bool in_place)
 {
     struct heap_place place = heap_find(ptr);
-    return place.slab != NULL ? ace_resize_large(place.slab, ptr, size, in_place)
+    return place.slab != NULL ? ace_resize_large(place.slab, ptr, size, HK_ALIGNMENT, in_place)
                               : ace_resize_huge(place.huge, ptr, size, HK_ALIGNMENT, in_place);
 }
 

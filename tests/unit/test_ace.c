@@ -274,7 +274,8 @@ static int misuse(void *arg)
             struct heap_place inside = heap_find(block + at);
             CLAIM(place.slab == NULL || (inside.slab == place.slab && !ace_free_large(place.slab, block + at)));
             CLAIM(place.slab == NULL || ace_usable_large(place.slab, block + at) == 0);
-            CLAIM(place.slab == NULL || ace_resize_large(place.slab, block + at, sizes[i], false) == NULL);
+            CLAIM(place.slab == NULL ||
+                  ace_resize_large(place.slab, block + at, sizes[i], HK_ALIGNMENT, false) == NULL);
             CLAIM(place.huge == NULL || !ace_free_huge(place.huge, block + at));
             CLAIM(place.huge == NULL || ace_usable_huge(place.huge, block + at) == 0);
             CLAIM(place.huge == NULL || ace_resize_huge(place.huge, block + at, sizes[i], 16, false) == NULL);

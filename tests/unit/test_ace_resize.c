@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 
+#include <sys/mman.h>
+
 #include "ace_blocks.h"
 
 static int large_resize(void *arg)
@@ -16,6 +18,8 @@ static int large_resize(void *arg)
     CLAIM(resize(block, 128 * KIB, true) == block && block_bytes(block) == 128 * KIB);
     CLAIM(is_filled(block, 72 * KIB, 7));
     CHECK_ACCOUNT();
+    char *behind = ace_alloc(40 * KIB, HK_ALIGNMENT, false);
+    CLAIM(behind == block + 128 * KIB);
     CLAIM(resize(block, 128 * KIB + 1, true) == NULL && resize(block, 128 * KIB + 1, false) == NULL);
     CLAIM(resize(block, 64 * KIB, false) == block && block_bytes(block) == 128 * KIB);
     CLAIM(resize(block, 64 * KIB - 1, false) == NULL);
@@ -25,6 +29,156 @@ static int large_resize(void *arg)
     CLAIM(ace_alloc(128 * KIB, HK_ALIGNMENT, false) == block); /* it waits where its size belongs */
     return 0;
 }
+
+/* Over units that are free, clean or dirty, as far as they go. */
+static int grows_in_place(void *arg)
+{
+    (void)arg;
+    char *block = ace_alloc(64 * KIB, HK_ALIGNMENT, false);
+    char *other = ace_alloc(MIB, HK_ALIGNMENT, false);
+    CLAIM(other == block + 64 * KIB);
+    fill(block, 64 * KIB, 1);
+    fill(other, MIB, 2);
+    CLAIM(free_block(other));
+    ace_decay(os_now_ms(), 0);
+    CLAIM(hk_capacity.units_free_dirty == 16 && hk_capacity.units_used == 1);
+    for (size_t size = 64 * KIB; size < 2 * MIB; size *= 2) {
+        CLAIM(resize(block, 2 * size, size % 2 != 0) == block && block_bytes(block) == 2 * size);
+        CLAIM(is_filled(block, size, 1));
+        fill_rest(block, size, 2 * size, 1);
+        CLAIM(hk_capacity.units_used == 2 * size / HK_UNIT_SIZE);
+        CLAIM(hk_capacity.units_free_dirty == (size < MIB ? 17 - 2 * size / HK_UNIT_SIZE : 0));
+        CLAIM(heap_find(block + 2 * size - 1).slab == heap_find(block).slab);
+        CHECK_ACCOUNT();
+    }
+    CLAIM(resize(block, 2 * MIB + 1, true) == NULL); /* the SuperSlab ends */
+    CLAIM(free_block(block) && block_bytes(block) == 0);
+    ace_decay(os_now_ms(), 0);
+    CLAIM(hk_capacity.units_used == 0 && hk_capacity.units_free_dirty == 32);
+    CHECK_ACCOUNT();
+    return 0;
+}
+
+#ifndef UNDER_TSAN /* which forbids growth of a mapping in place, and so these moves */
+static int run_moves(void *arg)
+{
+    (void)arg;
+    size_t from = *(size_t *)arg, to = 3 * from;
+    char *block = ace_alloc(from, HK_ALIGNMENT, false), *fence = ace_alloc(64 * KIB, HK_ALIGNMENT, false);
+    fill(block, from, 3);
+    CLAIM(free_block(ace_alloc(3 * MIB, HK_ALIGNMENT, false))); /* the tables for such blocks are there */
+    ace_decay(os_now_ms(), 0);
+    struct os_account os = os_account;
+    struct hk_capacity before = hk_capacity;
+    errno = AN_ERRNO;
+    char *now = resize(block, to, false);
+    CLAIM(now != NULL && now != block && heap_find(now).huge != NULL && block_bytes(now) == to && errno == AN_ERRNO);
+    CLAIM(heap_find(block).slab == NULL && heap_find(block).huge == NULL && block_bytes(block) == 0);
+    CLAIM(is_filled(now, from, 3) && is_zero(now + from, to - from) && is_zero(block, from));
+    CLAIM(hk_capacity.units_used == before.units_used - from / HK_UNIT_SIZE);
+    CLAIM(hk_capacity.units_free_dirty == before.units_free_dirty);
+    CLAIM(hk_capacity.huge_blocks == before.huge_blocks + 1 && hk_capacity.huge_bytes == before.huge_bytes + to);
+    CLAIM(os_account.purged == os.purged + from && os_account.purge_calls == os.purge_calls + 1);
+    CLAIM(os_account.map_calls == os.map_calls + 1 && os_account.failed_calls == os.failed_calls);
+    CLAIM(os_account.mapped >= os.mapped + to && os_account.mapped <= os.mapped + to + to / 8 + HK_UNIT_SIZE);
+    CHECK_ACCOUNT();
+    CLAIM(ace_alloc(from, HK_ALIGNMENT, true) == block && is_zero(block, from)); /* the units serve again */
+    fill(block, from, 4);
+    fill(now, to, 5);
+    char *more = resize(now, 5 * to, false);
+    CLAIM(more != NULL && is_filled(more, to, 5) && is_filled(block, from, 4) && heap_find(more).huge != NULL);
+    CHECK_ACCOUNT();
+    CLAIM(resize(more, 3 * to, true) == more && block_bytes(more) == 3 * to && is_filled(more, to, 5));
+    CLAIM(free_block(more) && !free_block(more) && free_block(block) && free_block(fence));
+    CHECK_ACCOUNT();
+    CLAIM(hk_capacity.huge_blocks == before.huge_blocks && hk_capacity.huge_bytes == before.huge_bytes);
+    return 0;
+}
+
+static void a_run_that_is_hemmed_in_moves_its_pages(void **state)
+{
+    (void)state;
+    static size_t from[] = {512 * KIB, 640 * KIB, 2 * MIB};
+    for (unsigned i = 0; i < sizeof from / sizeof from[0]; i++)
+        assert_int_equal(claims_of(run_moves, &from[i]), 0);
+}
+
+static int moves_to_alignment(void *arg)
+{
+    (void)arg;
+    for (size_t align = 64; align <= 8 * MIB; align *= 2) {
+        char *block = ace_alloc(MIB, align < MIB ? align : MIB, false);
+        char *fence = ace_alloc(64 * KIB, HK_ALIGNMENT, false);
+        fill(block, MIB, align);
+        struct heap_place place = heap_find(block);
+        char *now = ace_resize_large(place.slab, block, 2 * MIB, align, false);
+        CLAIM(now != NULL && (uintptr_t)now % align == 0 && is_filled(now, MIB, align));
+        CLAIM(free_block(now) && free_block(fence));
+        ace_decay(os_now_ms(), 0);
+    }
+    CHECK_ACCOUNT();
+    return 0;
+}
+
+/* Where a block of the size waits, its pages are worth a copy. */
+static int what_waits_is_used(void *arg)
+{
+    (void)arg;
+    char *block = ace_alloc(MIB, HK_ALIGNMENT, false), *fence = ace_alloc(64 * KIB, HK_ALIGNMENT, false);
+    fill(block, MIB, 1);
+    CLAIM(free_block(ace_alloc(3 * MIB, HK_ALIGNMENT, false)));
+    CLAIM(resize(block, 2 * MIB, false) == NULL);
+    ace_decay(os_now_ms(), 0);
+    char *large = ace_alloc(2 * MIB, HK_ALIGNMENT, false);
+    CLAIM(free_block(large) && resize(block, 2 * MIB, false) == NULL);
+    CLAIM(ace_alloc(2 * MIB, HK_ALIGNMENT, false) == large);
+    char *now = resize(block, 2 * MIB, false);
+    CLAIM(now != NULL && is_filled(now, MIB, 1));
+    CLAIM(free_block(now) && free_block(large) && free_block(fence));
+    CHECK_ACCOUNT();
+    return 0;
+}
+
+static size_t map_lines(void)
+{
+    size_t lines = 0;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    if (maps == NULL)
+        abort();
+    for (int c; (c = getc(maps)) != EOF;)
+        lines += c == '\n';
+    fclose(maps);
+    return lines;
+}
+
+/* More blocks than may have a mapping of their own; only a word of each is touched. */
+static int mappings_are_bounded(void *arg)
+{
+    (void)arg;
+    enum { BLOCKS = 9000, MOST = 8192 };
+    static uint64_t *blocks[BLOCKS];
+    size_t before = map_lines(), moved = 0;
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        blocks[i] = ace_alloc(512 * KIB, HK_ALIGNMENT, false);
+        *blocks[i] = i;
+    }
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        uint64_t *now = resize(blocks[i], MIB, false);
+        moved += now != NULL;
+        CLAIM(now != blocks[i] && (now != NULL) == (moved <= MOST && moved == i + 1));
+        if (now != NULL)
+            blocks[i] = now;
+    }
+    CLAIM(moved == MOST && map_lines() <= before + MOST + 50);
+    for (unsigned i = 0; i < BLOCKS; i++)
+        CLAIM(*blocks[i] == i && free_block(blocks[i]));
+    ace_decay(os_now_ms(), 0);
+    superslab_purge(os_now_ms(), 0, 0);
+    CLAIM(map_lines() <= before + 50);
+    CHECK_ACCOUNT();
+    return 0;
+}
+#endif
 
 static int small_steps(void *arg)
 {
@@ -98,6 +252,81 @@ static int growth_under_a_limit(void *arg)
     return 0;
 }
 
+/* A limit that the move of a run would exceed: it stays, whole. */
+static int run_under_a_limit(void *arg)
+{
+    (void)arg;
+    superslab_shrink_region();
+    char *block = ace_alloc(2 * MIB, HK_ALIGNMENT, false);
+    fill(block, 2 * MIB, 3);
+    limit_address_space(4 * MIB);
+    struct hk_capacity before = hk_capacity;
+    errno = AN_ERRNO;
+    CLAIM(resize(block, 8 * MIB, false) == NULL && errno == AN_ERRNO);
+    CLAIM(memcmp(&before, &hk_capacity, sizeof before) == 0);
+    CLAIM(block_bytes(block) == 2 * MIB && is_filled(block, 2 * MIB, 3));
+    CHECK_ACCOUNT();
+#ifndef UNDER_TSAN
+    char *now = resize(block, 3 * MIB, false);
+    CLAIM(now != NULL && is_filled(now, 2 * MIB, 3));
+#endif
+    return 0;
+}
+
+#ifdef HK_FAULT_INJECTION
+/* Growth to where the outer map has no leaf yet: below what a reservation of a leaf's reach covers. Whatever is refused, the
+ * block stays known, where it is or where it went. */
+struct refusal {
+    size_t from;
+    unsigned at, in_a_row;
+    bool *moved; /* shared with the child */
+};
+
+static int leaf_is_refused(void *arg)
+{
+    const struct refusal *refusal = arg;
+    char *block = ace_alloc(refusal->from, HK_ALIGNMENT, false), *fence = ace_alloc(64 * KIB, HK_ALIGNMENT, false);
+    fill(block, refusal->from, 8);
+    CLAIM(fence != NULL && os_reserve(4 * GIB, HK_UNIT_SIZE) != NULL);
+    uint64_t meta = os_account.meta;
+    atomic_store_relaxed(&os_fail_for, refusal->in_a_row);
+    atomic_store_relaxed(&os_fail_at, refusal->at);
+    char *now = resize(block, 40 * MIB, false);
+    atomic_store_relaxed(&os_fail_at, 0);
+    *refusal->moved = now != NULL;
+    CLAIM(now == NULL || os_account.meta > meta); /* a leaf was needed */
+    if (now == NULL)
+        now = block;
+    CLAIM(block_bytes(now) >= refusal->from && is_filled(now, refusal->from, 8));
+    CHECK_ACCOUNT();
+    CLAIM(free_block(now) && free_block(fence));
+    return 0;
+}
+
+static void a_block_stays_known_when_the_map_of_its_new_place_is_refused(void **state)
+{
+    (void)state;
+    bool *moved = mmap(NULL, sizeof *moved, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(moved, MAP_FAILED);
+    for (unsigned run = 0; run < 2; run++) {
+        struct refusal refusal = {.from = run ? 512 * KIB : 3 * MIB, .moved = moved};
+        unsigned moves = 0, tries = 0;
+        for (refusal.in_a_row = 1; refusal.in_a_row <= 64; refusal.in_a_row *= 8)
+            for (refusal.at = 1; refusal.at <= 12; refusal.at++, tries++) {
+                assert_int_equal(claims_of(leaf_is_refused, &refusal), 0);
+                moves += *moved;
+            }
+        assert_true(moves < tries);
+#ifdef UNDER_TSAN
+        assert_true(moves > 0 || run);
+#else
+        assert_true(moves > 0);
+#endif
+    }
+    munmap(moved, sizeof *moved);
+}
+#endif
+
 /* realloc through every engine, in both directions. */
 static int realloc_keeps_content(void *arg)
 {
@@ -121,6 +350,13 @@ static int realloc_keeps_content(void *arg)
 }
 
 IN_A_CHILD(a_large_block_grows_within_its_units, large_resize)
+IN_A_CHILD(a_large_block_grows_over_free_units_behind_it, grows_in_place)
+#ifndef UNDER_TSAN
+IN_A_CHILD(a_moved_run_gets_the_alignment_asked_for, moves_to_alignment)
+IN_A_CHILD(a_run_does_not_move_where_a_block_of_the_size_waits, what_waits_is_used)
+IN_A_CHILD(moved_runs_make_no_more_mappings_than_an_eighth, mappings_are_bounded)
+#endif
+IN_A_CHILD(a_run_under_a_limit_stays, run_under_a_limit)
 IN_A_CHILD(growth_by_small_steps_asks_the_kernel_seldom, small_steps)
 IN_A_CHILD(a_huge_block_grows_and_shrinks_without_a_copy, huge_resize)
 IN_A_CHILD(growth_goes_on_to_the_limit_and_then_changes_nothing, growth_under_a_limit)
@@ -130,6 +366,17 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_large_block_grows_within_its_units),
+        cmocka_unit_test(a_large_block_grows_over_free_units_behind_it),
+#ifndef UNDER_TSAN
+        cmocka_unit_test(a_run_that_is_hemmed_in_moves_its_pages),
+        cmocka_unit_test(a_moved_run_gets_the_alignment_asked_for),
+        cmocka_unit_test(a_run_does_not_move_where_a_block_of_the_size_waits),
+        cmocka_unit_test(moved_runs_make_no_more_mappings_than_an_eighth),
+#endif
+        cmocka_unit_test(a_run_under_a_limit_stays),
+#ifdef HK_FAULT_INJECTION
+        cmocka_unit_test(a_block_stays_known_when_the_map_of_its_new_place_is_refused),
+#endif
         cmocka_unit_test(growth_by_small_steps_asks_the_kernel_seldom),
         cmocka_unit_test(a_huge_block_grows_and_shrinks_without_a_copy),
         cmocka_unit_test(growth_goes_on_to_the_limit_and_then_changes_nothing),

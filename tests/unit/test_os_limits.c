@@ -14,6 +14,7 @@
 
 #include "../../src/os.h"
 #include "in_child.h"
+#include "remap.h"
 
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
@@ -59,7 +60,7 @@ static int remap_under_a_limit(void *arg)
     uint64_t before = mapped();
     for (int i = 0; i < 100; i++) {
         errno = 0;
-        CLAIM(os_remap(ptr, len, 3 * len, 64 * KIB) == NULL);
+        CLAIM(remap(ptr, len, 3 * len, 64 * KIB) == NULL);
         CLAIM(errno == ENOMEM);
     }
     for (size_t i = 0; i < len; i += 512)
@@ -192,7 +193,7 @@ static int map_count_limit(void *arg)
         CLAIM(((uintptr_t)ptr & (16 * MIB - 1)) == 0);
         if (ptr != NULL && os_unmap(ptr, 192 * KIB, OS_HUGE))
             CLAIM(vm_field("VmSize:") == size);
-        CLAIM(os_remap(wide, 64 * KIB, 128 * KIB, 64 * KIB) == NULL);
+        CLAIM(remap(wide, 64 * KIB, 128 * KIB, 64 * KIB) == NULL);
         CLAIM(vm_field("VmSize:") - size <= 192 * KIB);
     }
     return 0;
@@ -222,7 +223,7 @@ static int every_call_refused_once(void *arg)
         errno = 0;
         char *ptr = os_map(192 * KIB, 16 * MIB, OS_HUGE);
         CLAIM(ptr != NULL || errno == ENOMEM);
-        char *moved = ptr == NULL ? NULL : os_remap(ptr, 192 * KIB, 256 * MIB, 16 * MIB);
+        char *moved = ptr == NULL ? NULL : remap(ptr, 192 * KIB, 256 * MIB, 16 * MIB);
         CLAIM(ptr == NULL || moved != NULL || errno == ENOMEM);
         if (ptr != NULL && !os_unmap(moved != NULL ? moved : ptr, moved != NULL ? 256 * MIB : 192 * KIB, OS_HUGE)) {
             CLAIM(errno == ENOMEM);

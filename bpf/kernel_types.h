@@ -1,0 +1,62 @@
+/* kernel_types.h - the few fields of the kernel's structures that the programs read. libbpf moves each access to where the
+ * running kernel has the field, by its BTF. */
+#ifndef HAKMEM_KERNEL_TYPES_H
+#define HAKMEM_KERNEL_TYPES_H
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct super_block {
+    unsigned int s_dev;
+};
+
+struct inode {
+    struct super_block *i_sb;
+    unsigned long i_ino;
+};
+
+struct qstr {
+    const unsigned char *name;
+};
+
+struct dentry {
+    struct qstr d_name;
+};
+
+struct path {
+    struct dentry *dentry;
+};
+
+struct file {
+    struct path f_path;
+    struct inode *f_inode;
+};
+
+struct mm_struct {
+    struct file *exe_file;
+};
+
+struct signal_struct {
+    struct {
+        int counter;
+    } live;
+};
+
+struct task_struct {
+    int pid;
+    int tgid;
+    unsigned long long start_boottime;
+    char comm[16];
+    struct mm_struct *mm;
+    struct signal_struct *signal;
+    struct task_struct *group_leader;
+    struct task_struct *real_parent;
+};
+
+struct bpf_iter__task {
+    void *meta;
+    struct task_struct *task;
+};
+
+#pragma clang attribute pop
+
+#endif

@@ -1,0 +1,151 @@
+/* process.bpf.h - a process's entry: how it begins, and how it ends.
+ *
+ * An entry ends when its process has ended or calls exec: no thread of the process fires a probe by then, but a reader of
+ * `refresh` may be at the entry. Who is found REFRESHED is left to that reader to fold. Whoever holds an entry REFRESHED
+ * knows it stays. */
+#ifndef HAKMEM_PROCESS_BPF_H
+#define HAKMEM_PROCESS_BPF_H
+
+#include "account.bpf.h"
+#include "gathered.bpf.h"
+
+static __always_inline struct hk_process_key key_of(struct task_struct *task)
+{
+    return (struct hk_process_key){.pid = (uint32_t)task->tgid, .start_time = task->group_leader->start_boottime};
+}
+
+/* A child of vfork runs in its parent's memory: the account is the parent's, and tells all. */
+static __always_inline bool is_guest(struct task_struct *task)
+{
+    return task->mm == task->real_parent->mm;
+}
+
+static __always_inline void describe_executable(struct hk_executable *executable, struct task_struct *task)
+{
+    struct file *file = BPF_CORE_READ(task, mm, exe_file);
+    executable->device = BPF_CORE_READ(file, f_inode, i_sb, s_dev);
+    executable->inode = BPF_CORE_READ(file, f_inode, i_ino);
+    bpf_probe_read_kernel_str(executable->name, sizeof executable->name,
+                              BPF_CORE_READ(file, f_path.dentry, d_name.name));
+}
+
+static __always_inline struct hk_process *begin_process(const struct hk_process_key *key, struct task_struct *task)
+{
+    long error = bpf_map_update_elem(&processes, key, &no_process, BPF_NOEXIST);
+    struct hk_process *process = bpf_map_lookup_elem(&processes, key);
+    if (!process) {
+        count_lost(HK_LOST_MAP_FULL);
+        return NULL;
+    }
+    if (error) /* another thread was faster */
+        return process;
+    process->key = *key;
+    process->first_seen = bpf_ktime_get_boot_ns();
+    process->uid = (uint32_t)bpf_get_current_uid_gid();
+    process->parent_pid = (uint32_t)task->real_parent->tgid;
+    bpf_probe_read_kernel_str(process->comm, sizeof process->comm, task->group_leader->comm);
+    describe_executable(&process->executable, task);
+    struct hk_summary *sum = the_summary();
+    if (sum)
+        add(&sum->totals.processes, 1);
+    return process;
+}
+
+/* The entry of the process that fired a probe; NULL when there is none to write to. */
+static __always_inline struct hk_process *current_process(struct hk_process_key *key)
+{
+    struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
+    if (is_guest(task))
+        return NULL;
+    *key = key_of(task);
+    struct hk_process *process = bpf_map_lookup_elem(&processes, key);
+    if (!process)
+        process = begin_process(key, task);
+    if (!process)
+        return NULL;
+    if (process->state == HK_PROCESS_ENDED) {
+        count_lost(HK_LOST_BUSY);
+        return NULL;
+    }
+    process->last_seen = bpf_ktime_get_boot_ns();
+    return process;
+}
+
+/* ---- the end ---- */
+
+struct fold {
+    struct hk_process_key process;
+    struct hk_executable executable;
+};
+
+static __always_inline struct hk_totals *totals_of(const struct hk_executable *executable)
+{
+    struct hk_totals *totals = bpf_map_lookup_elem(&ended, executable);
+    if (totals)
+        return totals;
+    bpf_map_update_elem(&ended, executable, &no_totals, BPF_NOEXIST);
+    totals = bpf_map_lookup_elem(&ended, executable);
+    if (totals)
+        return totals;
+    struct hk_executable others = {};
+    return bpf_map_lookup_elem(&ended, &others);
+}
+
+static long fold_class(uint32_t class_idx, struct fold *fold)
+{
+    struct hk_class_key key = {.process = fold->process, .class_idx = class_idx};
+    struct hk_class_account *account = bpf_map_lookup_elem(&accounts, &key);
+    struct hk_totals *totals = totals_of(&fold->executable);
+    if (!account || !totals)
+        return 0;
+    for (unsigned int word = WORD_OF(allocs); word < HK_ACCOUNT_WORDS; word++)
+        if (!is_absolute(word))
+            add((uint64_t *)&totals->account + word, ((uint64_t *)account)[word]);
+    for (unsigned int reason = 0; reason < HK_DRAIN_REASONS; reason++)
+        add(&totals->drain_bytes[reason], account->drain_blocks[reason] * account->block_size);
+    bpf_map_delete_elem(&accounts, &key);
+    bpf_map_delete_elem(&caps, &key);
+    return 0;
+}
+
+/* A function of its own: with its callers' variables it would not fit the stack. */
+static __noinline void fold_process(const struct hk_process *process)
+{
+    struct fold fold = {.process = process->key, .executable = process->executable};
+    struct hk_totals *totals = totals_of(&fold.executable);
+    struct hk_summary *sum = the_summary();
+    if (totals)
+        add(&totals->processes, 1);
+    if (sum)
+        add(&sum->processes_ended, 1);
+    bpf_loop(HK_ACCOUNT_CLASSES, fold_class, &fold, 0);
+    bpf_map_delete_elem(&processes, &fold.process);
+}
+
+static __always_inline void end_process(struct hk_process *process)
+{
+    for (int tries = 0; tries < 8; tries++) {
+        uint64_t state = __sync_val_compare_and_swap(&process->state, HK_PROCESS_LIVE, HK_PROCESS_ENDED);
+        if (state == HK_PROCESS_LIVE) {
+            fold_process(process);
+            return;
+        }
+        if (state == HK_PROCESS_ENDED || __sync_val_compare_and_swap(&process->state, HK_PROCESS_REFRESHED,
+                                                                     HK_PROCESS_ENDED) == HK_PROCESS_REFRESHED)
+            return;
+    }
+}
+
+/* Hold the entry against its end. False: somebody else is at it. */
+static __always_inline bool hold_process(struct hk_process *process)
+{
+    return __sync_val_compare_and_swap(&process->state, HK_PROCESS_LIVE, HK_PROCESS_REFRESHED) == HK_PROCESS_LIVE;
+}
+
+static __always_inline void release_process(struct hk_process *process)
+{
+    if (__sync_val_compare_and_swap(&process->state, HK_PROCESS_REFRESHED, HK_PROCESS_LIVE) == HK_PROCESS_ENDED)
+        fold_process(process);
+}
+
+#endif

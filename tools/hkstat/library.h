@@ -1,0 +1,42 @@
+/* library.h - the files that carry hakmem's probes, libraries and programs: what their notes say. */
+#ifndef HKSTAT_LIBRARY_H
+#define HKSTAT_LIBRARY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "bpf/hakmem_maps.h"
+
+/* Where a probe is, in bytes from the start of the file; a site of 0: the file doesn't have that probe. */
+struct probe_site {
+    uint64_t site;
+    uint64_t semaphore;
+};
+
+struct library {
+    int fd; /* of the file, to read; the owner closes it */
+    dev_t device;
+    ino_t inode;
+    char path[HK_PATH_LENGTH]; /* by which people know it */
+    struct probe_site probes[HK_PROBE_COUNT];
+};
+
+enum library_found {
+    LIBRARY_OK,
+    LIBRARY_UNREADABLE, /* errno says why */
+    LIBRARY_NOT_ELF,    /* not a program or library of this machine */
+    LIBRARY_NO_PROBES,
+    LIBRARY_OTHER_ABI, /* its probes are not those that this tool knows */
+};
+
+/* Read the probes of an open file. On any result but LIBRARY_OK nothing is kept; the descriptor stays the caller's. */
+enum library_found library_read(int fd, const char *path, struct library *library);
+
+/* Open a file and read its probes. */
+enum library_found library_open(const char *path, struct library *library);
+
+/* What to say of a file that is not LIBRARY_OK. */
+const char *library_problem(enum library_found found);
+
+#endif

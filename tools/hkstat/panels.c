@@ -1,0 +1,394 @@
+#include "panels.h"
+
+#include <curses.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "draw.h"
+#include "fields.h"
+#include "occupancy.h"
+
+const char *const panel_names[PANELS] = {"classes", "histograms", "events", "history", "map"};
+
+/* ---- tables ---- */
+
+static void draw_row(int y, const struct table *table, const struct tick *tick, const void *row, enum paint paint,
+                     bool utf8)
+{
+    char cell[4 * CELL_SIZE];
+    int x = 0;
+    for (size_t i = 0; i < table->count; i++) {
+        column_cell(&table->columns[i], tick, row, utf8, cell, sizeof cell);
+        x = draw_text(y, x, paint, cell);
+    }
+    if (paint == PAINT_SELECTED)
+        draw_fill(y, x, paint);
+}
+
+static void draw_titles(int y, const struct table *table, const struct tick *tick, const struct table_view *view)
+{
+    char cell[4 * CELL_SIZE];
+    int x = 0;
+    for (size_t i = 0; i < table->count; i++) {
+        column_title(&table->columns[i], tick, cell, sizeof cell);
+        char *lead = i == view->sort && cell[0] == ' ' ? cell + strspn(cell, " ") - 1 : NULL;
+        if (lead != NULL)
+            *lead = view->descending ? 'v' : '^';
+        x = draw_text(y, x, i == view->sort ? PAINT_SELECTED : PAINT_TITLE, cell);
+    }
+    draw_fill(y, x, PAINT_TITLE);
+}
+
+void panel_table(struct area area, enum table_kind kind, const struct tick *tick, const void *const *rows, size_t count,
+                 struct table_view *view, bool utf8)
+{
+    const struct table *table = &tables[kind];
+    draw_titles(area.top++, table, tick, view);
+    size_t height = area.bottom > area.top ? (size_t)(area.bottom - area.top) : 0;
+    if (view->selected >= count)
+        view->selected = count == 0 ? 0 : count - 1;
+    if (view->selected < view->offset)
+        view->offset = view->selected;
+    if (height > 0 && view->selected >= view->offset + height)
+        view->offset = view->selected - height + 1;
+    if (count <= height)
+        view->offset = 0;
+    for (size_t i = 0; i < height && view->offset + i < count; i++) {
+        size_t row = view->offset + i;
+        draw_row(area.top + (int)i, table, tick, rows[row], row == view->selected ? PAINT_SELECTED : PAINT_PLAIN, utf8);
+    }
+}
+
+/* ---- histograms ---- */
+
+#define LABEL_WIDTH 18
+#define COUNT_WIDTH 8
+
+static void draw_bucket(int y, const char *label, uint64_t count, uint64_t most)
+{
+    char number[CELL_SIZE];
+    print_number(number, (double)count);
+    draw_format(y, 0, PAINT_PLAIN, "%*s%*s ", LABEL_WIDTH, label, COUNT_WIDTH, number);
+    int width = COLS - LABEL_WIDTH - COUNT_WIDTH - 2;
+    draw_bar(y, LABEL_WIDTH + COUNT_WIDTH + 1, width, most == 0 ? 0 : (double)count / (double)most, PAINT_BAR);
+}
+
+/* The bounds of what is not 0; false if all is. */
+static bool filled_range(const uint64_t *counts, size_t length, size_t *first, size_t *last)
+{
+    bool filled = false;
+    for (size_t i = 0; i < length; i++) {
+        if (counts[i] == 0)
+            continue;
+        *first = filled ? *first : i;
+        *last = i;
+        filled = true;
+    }
+    return filled;
+}
+
+static uint64_t greatest(const uint64_t *counts, size_t first, size_t last)
+{
+    uint64_t most = 0;
+    for (size_t i = first; i <= last; i++)
+        most = counts[i] > most ? counts[i] : most;
+    return most;
+}
+
+static int draw_hits(struct area area, const uint64_t *counts)
+{
+    size_t first = 0, last = 0;
+    int y = area.top;
+    if (!filled_range(counts, HK_HITS_BUCKETS, &first, &last)) {
+        draw_text(y++, 0, PAINT_DIM, "  no misses yet");
+        return y;
+    }
+    uint64_t most = greatest(counts, first, last);
+    for (size_t i = first; i <= last && y < area.bottom; i++) {
+        char from[CELL_SIZE], to[CELL_SIZE], label[3 * CELL_SIZE];
+        print_number(from, i == 0 ? 0 : ldexp(1, (int)i - 1));
+        print_number(to, ldexp(1, (int)i) - 1);
+        snprintf(label, sizeof label, i < 2 ? "%s hits" : "%s..%s hits", from, to);
+        draw_bucket(y++, label, counts[i], most);
+    }
+    return y;
+}
+
+/* 101 values in tenths, and full hits apart: what tells good from very good lies at the top. */
+static int draw_hit_rates(struct area area, const uint64_t *counts)
+{
+    static const unsigned bounds[] = {0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 98, 99, 100, 101};
+    enum { BUCKETS = sizeof bounds / sizeof bounds[0] - 1 };
+    uint64_t sums[BUCKETS];
+    size_t first = 0, last = 0;
+    int y = area.top;
+    for (size_t i = 0; i < BUCKETS; i++)
+        sums[i] = tick_sum(counts + bounds[i], bounds[i + 1] - bounds[i]);
+    if (!filled_range(sums, BUCKETS, &first, &last)) {
+        draw_text(y++, 0, PAINT_DIM, "  no reports yet");
+        return y;
+    }
+    uint64_t most = greatest(sums, first, last);
+    for (size_t i = first; i <= last && y < area.bottom; i++) {
+        char label[CELL_SIZE];
+        snprintf(label, sizeof label, bounds[i + 1] - bounds[i] == 1 ? "%u %%" : "%u..%u %%", bounds[i],
+                 bounds[i + 1] - 1);
+        draw_bucket(y++, label, sums[i], most);
+    }
+    return y;
+}
+
+void panel_histograms(struct area area, const struct tick_process *process, const struct tick_class *class)
+{
+    const struct hk_class_account *account = class != NULL ? &class->now : &process->now.account;
+    char of[CELL_SIZE] = "all classes";
+    if (class != NULL && class->now.class_idx == HK_CLASS_HUGE)
+        snprintf(of, sizeof of, "huge blocks");
+    else if (class != NULL)
+        snprintf(of, sizeof of, "blocks of %" PRIu32 " bytes", class->now.block_size);
+    draw_format(area.top++, 0, PAINT_BOLD, "Hits between two misses, %s (j, k: another class)", of);
+    /* The hit rates get what the hits leave, and half of the screen if they need it. */
+    struct area upper = {area.top, area.top + (area.bottom - area.top) * 3 / 5};
+    area.top = draw_hits(upper, account->hits_per_miss);
+    if (area.top < area.bottom)
+        draw_format(area.top++, 0, PAINT_BOLD, "Hit rate of each report, per cent, %s", of);
+    draw_hit_rates(area, account->hit_rate);
+}
+
+/* ---- events ---- */
+
+/* Lines that are scrolled: those before `offset` are counted only. */
+struct lines {
+    struct area area;
+    size_t offset, count;
+};
+
+static void __attribute__((format(printf, 3, 4)))
+put_line(struct lines *lines, enum paint paint, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    size_t line = lines->count++;
+    if (line >= lines->offset && line - lines->offset < (size_t)(lines->area.bottom - lines->area.top))
+        draw_text(lines->area.top + (int)(line - lines->offset), 0, paint, text);
+}
+
+static enum paint warn_if(uint64_t count)
+{
+    return count != 0 ? PAINT_BAD : PAINT_PLAIN;
+}
+
+/* "NAME N, NAME N": what of `counts` isn't 0. */
+static const char *listed(char *out, size_t size, const uint64_t *counts, size_t length, const char *const *words)
+{
+    size_t filled = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < length; i++) {
+        if (counts[i] != 0 && filled < size)
+            filled += (size_t)snprintf(out + filled, size - filled, "%s%s %" PRIu64, filled != 0 ? ", " : "", words[i],
+                                       counts[i]);
+    }
+    return out;
+}
+
+static void put_failures(struct lines *lines, const struct hk_failures *failures)
+{
+    char text[256];
+    if (failures->count == 0)
+        return;
+    put_line(lines, PAINT_PLAIN, "      since attach %" PRIu64 "; errno: %s", failures->count,
+             listed(text, sizeof text, failures->by_errno, HK_ERRNO_KINDS, errno_words));
+    if (tick_sum(failures->by_limit + 1, HK_LIMITS - 1) != 0)
+        put_line(lines, PAINT_PLAIN, "      limit: %s",
+                 listed(text, sizeof text, failures->by_limit, HK_LIMITS, limit_words));
+}
+
+static void put_sizes(struct lines *lines, const uint64_t sizes[HK_SIZE_BUCKETS])
+{
+    size_t first = 0, last = 0;
+    if (!filled_range(sizes, HK_SIZE_BUCKETS, &first, &last))
+        return;
+    uint64_t most = greatest(sizes, first, last);
+    for (size_t i = first; i <= last; i++) {
+        char from[CELL_SIZE];
+        print_bytes(from, ldexp(1, (int)i));
+        put_line(lines, PAINT_PLAIN, "%14s B and more %8" PRIu64, from, sizes[i]);
+        int y = lines->area.top + (int)(lines->count - 1 - lines->offset);
+        if (lines->count > lines->offset && y < lines->area.bottom)
+            draw_bar(y, 40, COLS - 41, (double)sizes[i] / (double)most, PAINT_BAR);
+    }
+}
+
+static void put_account_events(struct lines *lines, const struct tick_process *process)
+{
+    const struct hk_class_account *account = &process->now.account;
+    const struct hk_process *info = &process->info;
+    put_line(lines, PAINT_BOLD, "Refills, by who served them");
+    char share[CELL_SIZE];
+    print_percent(share, tick_superslab_hit_rate(account));
+    for (size_t i = 0; i < HK_SERVERS; i++)
+        put_line(lines, PAINT_PLAIN, "  %-12s %14" PRIu64 "   blocks %14" PRIu64, server_words[i], account->refills[i],
+                 account->refill_blocks[i]);
+    put_line(lines, PAINT_PLAIN, "  SuperSlab hit rate %s %%: chains and slabs that the class already held", share);
+    put_line(lines, PAINT_BOLD, "Drains, by reason");
+    for (size_t i = 0; i < HK_DRAIN_REASONS; i++) {
+        char bytes[CELL_SIZE];
+        print_bytes(bytes, (double)process->now.drain_bytes[i]);
+        put_line(lines, PAINT_PLAIN, "  %-12s %14" PRIu64 "   blocks %14" PRIu64 "   bytes %8s", drain_words[i],
+                 account->drains[i], account->drain_blocks[i], bytes);
+    }
+    put_line(lines, PAINT_BOLD, "Shared pool could not deliver: legacy serves");
+    for (size_t i = 0; i < HK_SHARED_FAILS; i++) {
+        put_line(lines, warn_if(account->shared_fails[i]), "  %-12s %14" PRIu64, shared_fail_words[i],
+                 account->shared_fails[i]);
+        put_failures(lines, &info->shared_fails[i]);
+    }
+    put_line(lines, PAINT_PLAIN, "  legacy blocks: %" PRIu64 " allocated, %" PRIu64 " freed", account->legacy_allocs,
+             account->legacy_frees);
+    put_line(lines, PAINT_BOLD, "ACE could not serve from a cache");
+    for (size_t i = 0; i < HK_ACE_FAILS; i++) {
+        enum paint paint = i == ACE_MAPFAIL ? warn_if(account->ace_fails[i]) : PAINT_PLAIN;
+        put_line(lines, paint, "  %-12s %14" PRIu64, ace_fail_words[i], account->ace_fails[i]);
+        put_failures(lines, &info->ace_fails[i]);
+        put_sizes(lines, info->ace_fail_sizes[i]);
+    }
+    put_line(lines, PAINT_PLAIN, "  caps raised %" PRIu64 ", lowered %" PRIu64 " since attach", info->caps_raised,
+             info->caps_lowered);
+    put_line(lines, PAINT_BOLD, "NULL was returned");
+    put_line(lines, warn_if(account->alloc_fails), "  %-12s %14" PRIu64, "all", account->alloc_fails);
+    put_failures(lines, &info->alloc_fails);
+    put_sizes(lines, info->alloc_fail_sizes);
+}
+
+static void put_kernel_events(struct lines *lines, const struct hk_process *info)
+{
+    put_line(lines, PAINT_BOLD, "Memory to and from the kernel, since attach");
+    for (size_t i = 0; i < HK_PURPOSES; i++) {
+        const struct hk_traffic *traffic = &info->traffic[i];
+        char mapped[CELL_SIZE], unmapped[CELL_SIZE];
+        print_bytes(mapped, (double)traffic->map_bytes);
+        print_bytes(unmapped, (double)traffic->unmap_bytes);
+        put_line(lines, PAINT_PLAIN, "  %-12s mapped %8" PRIu64 " times %8s, unmapped %8" PRIu64 " times %8s",
+                 purpose_words[i], traffic->maps, mapped, traffic->unmaps, unmapped);
+    }
+    put_line(lines, PAINT_BOLD, "Capacity, as the last event told");
+    for (size_t i = 0; i < level_fields.count; i++) {
+        const struct field *field = &level_fields.fields[i];
+        uint64_t value;
+        memcpy(&value, (const char *)info + field->offset, sizeof value);
+        if (info->known & level_known[i])
+            put_line(lines, PAINT_PLAIN, "  %-18s %14" PRIu64, field->name, value);
+        else
+            put_line(lines, PAINT_DIM, "  %-18s %14s", field->name, "not told yet");
+    }
+    put_line(lines, PAINT_BOLD, "Misuse, since attach");
+    for (size_t i = 0; i < HK_MISUSES; i++) {
+        if (info->misuses[i] != 0)
+            put_line(lines, PAINT_BAD, "  %-18s %14" PRIu64, misuse_words[i], info->misuses[i]);
+    }
+    if (tick_sum(info->misuses, HK_MISUSES) == 0)
+        put_line(lines, PAINT_PLAIN, "  none");
+}
+
+void panel_events(struct area area, const struct tick_process *process, size_t *offset)
+{
+    /* Once to count the lines, so that the end is not scrolled out of sight. */
+    struct lines counted = {.area = {0, 0}};
+    put_account_events(&counted, process);
+    put_kernel_events(&counted, &process->info);
+    size_t height = area.bottom > area.top ? (size_t)(area.bottom - area.top) : 0;
+    size_t most = counted.count > height ? counted.count - height : 0;
+    *offset = *offset < most ? *offset : most;
+    struct lines lines = {.area = area, .offset = *offset};
+    put_account_events(&lines, process);
+    put_kernel_events(&lines, &process->info);
+}
+
+/* ---- history ---- */
+
+void panel_history(struct area area, const struct tick_process *process, const struct history *history)
+{
+    static const struct {
+        const char *name;
+        void (*print)(char *out, double value);
+    } shown[HISTORY_SERIES] = {
+        [HISTORY_ALLOCS] = {"alloc/s", print_number},    [HISTORY_HIT_RATE] = {"hit%", print_percent},
+        [HISTORY_MISSES] = {"miss/s", print_number},     [HISTORY_DRAINS] = {"drain/s", print_number},
+        [HISTORY_FALLBACKS] = {"fallb/s", print_number}, [HISTORY_FAILURES] = {"fail/s", print_number},
+        [HISTORY_LIVE] = {"live", print_bytes},          [HISTORY_MAPPED] = {"mapped", print_bytes},
+    };
+    int y = area.top;
+    draw_text(y++, 0, PAINT_BOLD, "           now     most  oldest to newest tick");
+    for (size_t i = 0; i < HISTORY_SERIES && y < area.bottom; i++) {
+        size_t count;
+        const float *values = history_values(history, &process->info.key, (enum history_series)i, &count);
+        float most = NAN;
+        for (size_t k = 0; k < count; k++)
+            most = isnan(most) || values[k] > most ? values[k] : most;
+        char now_text[CELL_SIZE], most_text[CELL_SIZE];
+        shown[i].print(now_text, count > 0 ? (double)values[count - 1] : NAN);
+        shown[i].print(most_text, (double)most);
+        int x = draw_format(y, 0, PAINT_PLAIN, "%-8s%7s %8s  ", shown[i].name, now_text, most_text);
+        if (count > 0)
+            draw_curve(y, x, COLS - x - 1, values, count);
+        y += area.bottom - area.top > 2 * HISTORY_SERIES ? 2 : 1;
+    }
+}
+
+/* ---- map ---- */
+
+static char unit_letter(const struct occupancy_unit *unit)
+{
+    static const char fills[] = "0123456789";
+    switch ((enum unit_state)unit->state) {
+    case UNIT_FREE:
+        return '.';
+    case UNIT_DIRTY:
+        return '-';
+    case UNIT_LARGE:
+        return 'L';
+    case UNIT_SLAB:
+        break;
+    }
+    return unit->fill >= 100 ? '#' : fills[unit->fill / 10];
+}
+
+static void draw_superslab(int y, int x, const struct occupancy_superslab *superslab)
+{
+    x = draw_format(y, x, PAINT_DIM, "%012" PRIx64 " ", superslab->base);
+    for (unsigned i = 0; i < HK_UNITS_PER_SUPERSLAB; i++) {
+        const char letter[] = {unit_letter(&superslab->units[i]), '\0'};
+        enum paint paint = letter[0] == '.' || letter[0] == '-' ? PAINT_DIM : letter[0] == 'L' ? PAINT_BAR : PAINT_GOOD;
+        x = draw_text(y, x, paint, letter);
+    }
+}
+
+void panel_map(struct area area, const struct tick_process *process, bool is_record, size_t *offset)
+{
+    enum { WIDTH = 12 + 1 + HK_UNITS_PER_SUPERSLAB + 2 };
+    struct occupancy occupancy;
+    char error[OCCUPANCY_ERROR_SIZE] = "a record doesn't hold it: it is read from the running process's memory";
+    draw_text(area.top++, 0, PAINT_BOLD, "SuperSlabs of 2 MiB, a letter for each 64 KiB");
+    if (is_record || !occupancy_read(&process->info, &occupancy, error)) {
+        draw_format(area.top, 0, PAINT_PLAIN, "Not shown: %s", error);
+        return;
+    }
+    draw_text(area.top++, 0, PAINT_DIM,
+              "0..9 tenths of a slab's blocks in use, # all, L large block, - free and dirty, . free");
+    size_t per_line = COLS / WIDTH < 1 ? 1 : (size_t)(COLS / WIDTH);
+    size_t all = (occupancy.count + per_line - 1) / per_line,
+           height = area.bottom > area.top ? (size_t)(area.bottom - area.top) : 0;
+    *offset = all <= height ? 0 : *offset < all - height ? *offset : all - height;
+    for (size_t i = *offset * per_line; i < occupancy.count && i / per_line - *offset < height; i++)
+        draw_superslab(area.top + (int)(i / per_line - *offset), (int)(i % per_line) * WIDTH, &occupancy.superslabs[i]);
+    if (occupancy.count == 0)
+        draw_text(area.top, 0, PAINT_PLAIN, "none");
+    occupancy_free(&occupancy);
+}

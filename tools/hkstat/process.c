@@ -1,0 +1,192 @@
+#include "process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#define FILES_MAX 512u /* different executable files that one process has mapped */
+
+bool process_start_time(pid_t pid, uint64_t *start_time)
+{
+    char name[64], line[1024];
+    unsigned long long ticks = 0;
+    snprintf(name, sizeof name, "/proc/%d/stat", (int)pid);
+    FILE *stat = fopen(name, "re");
+    if (stat == NULL)
+        return false;
+    size_t length = fread(line, 1, sizeof line - 1, stat);
+    fclose(stat);
+    line[length] = '\0';
+    const char *name_end = strrchr(line, ')'); /* whatever the name has in it; the state, field 3, follows */
+    if (name_end == NULL ||
+        sscanf(name_end + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+               &ticks) != 1)
+        return false;
+    *start_time = ticks * (1000000000u / (uint64_t)sysconf(_SC_CLK_TCK));
+    return true;
+}
+
+/* A file mapped by a process, as /proc/PID/maps tells it. */
+struct mapped_file {
+    unsigned long long from, to; /* the mapping's addresses */
+    dev_t device;
+    ino_t inode;
+    char path[PATH_MAX];
+};
+
+/* "FROM-TO PERMISSIONS OFFSET MAJOR:MINOR INODE PATH": false unless it is of an executable mapping of a file. */
+static bool parse_mapping(const char *line, struct mapped_file *file)
+{
+    char permissions[5];
+    unsigned major_number, minor_number;
+    unsigned long long inode;
+    int path = 0;
+    if (sscanf(line, "%llx-%llx %4s %*x %x:%x %llu %n", &file->from, &file->to, permissions, &major_number,
+               &minor_number, &inode, &path) != 6 ||
+        path == 0 || permissions[2] != 'x' || inode == 0 || line[path] != '/')
+        return false;
+    file->device = makedev(major_number, minor_number);
+    file->inode = (ino_t)inode;
+    snprintf(file->path, sizeof file->path, "%.*s", (int)strcspn(line + path, "\n"), line + path);
+    return true;
+}
+
+static bool is_deleted(const struct mapped_file *file)
+{
+    static const char mark[] = " (deleted)";
+    size_t length = strlen(file->path);
+    return length >= sizeof mark && strcmp(file->path + length - (sizeof mark - 1), mark) == 0;
+}
+
+/* Open a path if it leads to the very file that is mapped. -1 with errno: ESTALE if it is another. */
+static int open_same(const char *path, const struct mapped_file *file)
+{
+    struct stat status;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return -1;
+    /* A file system of subvolumes gives stat(2) a number of each, /proc that of the whole; neither is a disk's. */
+    if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_ino == file->inode &&
+        (status.st_dev == file->device || (major(status.st_dev) == 0 && major(file->device) == 0)))
+        return fd;
+    close(fd);
+    errno = ESTALE;
+    return -1;
+}
+
+/* Open a mapped file, by whichever way leads to it; *denied says which right was missing if none does. */
+static int open_mapped(pid_t pid, const struct mapped_file *file, enum process_found *denied)
+{
+    char path[PATH_MAX + 64];
+    *denied = PROCESS_NO_LIBRARY;
+    int fd = open_same(file->path, file);
+    if (fd >= 0)
+        return fd;
+    snprintf(path, sizeof path, "/proc/%d/root%s", (int)pid, file->path);
+    fd = open_same(path, file);
+    if (fd >= 0)
+        return fd;
+    if (errno == EACCES || errno == EPERM)
+        *denied = PROCESS_ELSEWHERE;
+    snprintf(path, sizeof path, "/proc/%d/map_files/%llx-%llx", (int)pid, file->from, file->to);
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0 && (errno == EACCES || errno == EPERM) && (*denied != PROCESS_ELSEWHERE || is_deleted(file)))
+        *denied = PROCESS_DELETED;
+    return fd;
+}
+
+static bool is_hakmem_by_name(const char *path)
+{
+    const char *name = strrchr(path, '/');
+    return name != NULL && strncmp(name, "/libhakmem", 10) == 0;
+}
+
+/* What was found in a process so far. */
+struct search {
+    pid_t pid;
+    struct library *libraries;
+    unsigned most, count;
+    struct {
+        dev_t device;
+        ino_t inode;
+    } seen[FILES_MAX];
+    unsigned seen_count;
+    enum process_found problem; /* what stood in the way of a file that may be the library */
+    bool sure;                  /* it is the library, by its name or its notes */
+    char *path;                 /* of that file */
+};
+
+static bool seen_before(struct search *search, const struct mapped_file *file)
+{
+    for (unsigned i = 0; i < search->seen_count; i++)
+        if (search->seen[i].device == file->device && search->seen[i].inode == file->inode)
+            return true;
+    if (search->seen_count < FILES_MAX) {
+        search->seen[search->seen_count].device = file->device;
+        search->seen[search->seen_count].inode = file->inode;
+        search->seen_count++;
+    }
+    return false;
+}
+
+static void note_problem(struct search *search, enum process_found problem, const char *path, bool sure)
+{
+    if (search->sure || (search->problem != PROCESS_NO_LIBRARY && !sure))
+        return;
+    search->problem = problem;
+    search->sure = sure;
+    snprintf(search->path, HK_PATH_LENGTH, "%s", path);
+}
+
+static void look_into(struct search *search, const struct mapped_file *file)
+{
+    struct library library;
+    enum process_found denied;
+    int fd = open_mapped(search->pid, file, &denied);
+    if (fd < 0) {
+        if (denied != PROCESS_NO_LIBRARY)
+            note_problem(search, denied, file->path, is_hakmem_by_name(file->path));
+        return;
+    }
+    enum library_found found = library_read(fd, file->path, &library);
+    if (found == LIBRARY_OK && search->count < search->most) {
+        search->libraries[search->count++] = library;
+        return;
+    }
+    close(fd);
+    if (found == LIBRARY_OTHER_ABI)
+        note_problem(search, PROCESS_OTHER_ABI, file->path, true);
+    else if (found == LIBRARY_NO_PROBES && is_hakmem_by_name(file->path))
+        note_problem(search, PROCESS_WITHOUT_PROBES, file->path, true);
+}
+
+enum process_found library_of_process(pid_t pid, struct library *libraries, unsigned most, unsigned *count, char *path)
+{
+    struct search search = {
+        .pid = pid, .libraries = libraries, .most = most, .problem = PROCESS_NO_LIBRARY, .path = path};
+    struct mapped_file file;
+    char name[64], *line = NULL;
+    size_t size = 0;
+    *count = 0;
+    path[0] = '\0';
+    snprintf(name, sizeof name, "/proc/%d/maps", (int)pid);
+    FILE *maps = fopen(name, "re");
+    if (maps == NULL)
+        return errno == EACCES || errno == EPERM ? PROCESS_CLOSED : PROCESS_NONE;
+    while (getline(&line, &size, maps) > 0)
+        if (parse_mapping(line, &file) && !seen_before(&search, &file))
+            look_into(&search, &file);
+    bool failed = ferror(maps) != 0;
+    free(line);
+    fclose(maps);
+    *count = search.count;
+    if (search.count > 0)
+        return PROCESS_OK;
+    return failed ? PROCESS_NONE : search.problem;
+}

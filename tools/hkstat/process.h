@@ -1,0 +1,31 @@
+/* process.h - a process as the loader sees it: which files with hakmem's probes it has mapped, and when it began. */
+#ifndef HKSTAT_PROCESS_H
+#define HKSTAT_PROCESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "library.h"
+
+/* When the process began, in nanoseconds since boot, in whole clock ticks. False: there is no such process. */
+bool process_start_time(pid_t pid, uint64_t *start_time);
+
+/* What a look into a process gave. */
+enum process_found {
+    PROCESS_OK,
+    PROCESS_NONE,          /* no such process, or it ended meanwhile */
+    PROCESS_CLOSED,        /* its memory map may not be read: CAP_SYS_PTRACE */
+    PROCESS_NO_LIBRARY,    /* none of its files has the probes */
+    PROCESS_ELSEWHERE,     /* its file is in another mount namespace: CAP_SYS_PTRACE */
+    PROCESS_DELETED,       /* its file was deleted or replaced: CAP_CHECKPOINT_RESTORE */
+    PROCESS_OTHER_ABI,     /* its library's probes are not those that this tool knows */
+    PROCESS_WITHOUT_PROBES /* its library was built without probes */
+};
+
+/* Find the files with hakmem's probes that a process has mapped: at most `most`, their number to *count. Each is opened by
+ * its path, or by that path below /proc/PID/root, or by /proc/PID/map_files, whichever is the very file that is mapped.
+ * Anything but PROCESS_OK: *count is 0, and path, of HK_PATH_LENGTH bytes, names the file in question if there is one. */
+enum process_found library_of_process(pid_t pid, struct library *libraries, unsigned most, unsigned *count, char *path);
+
+#endif
