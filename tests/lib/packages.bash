@@ -23,6 +23,9 @@ man                                 man-db
 cmocka.h                            libcmocka-dev
 bpf/libbpf.h                        libbpf-dev
 libelf.h                            libelf-dev
+jansson.h                           libjansson-dev
+ncursesw/curses.h                   libncurses-dev
+tmux                                tmux
 sys/sdt.h                           systemtap-sdt-dev
 bpftool                             bpftool
 bpftrace                            bpftrace

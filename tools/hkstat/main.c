@@ -229,14 +229,19 @@ static struct source *open_source(const struct options *options)
 
 int main(int argc, char **argv)
 {
-    static const struct {
+    static struct {
         const char *name;
+        char full_name[16]; /* what its --help calls it */
         int (*run)(int argc, char **argv);
-    } commands[] = {{"attach", hkstat_attach}, {"detach", hkstat_detach}, {"status", hkstat_status}};
+    } commands[] = {{"attach", "hkstat attach", hkstat_attach},
+                    {"detach", "hkstat detach", hkstat_detach},
+                    {"status", "hkstat status", hkstat_status}};
     setlocale(LC_CTYPE, "");
     for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof commands[0]; i++) {
-        if (strcmp(argv[1], commands[i].name) == 0)
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            argv[1] = commands[i].full_name;
             return commands[i].run(argc - 1, argv + 1);
+        }
     }
 
     struct options options;

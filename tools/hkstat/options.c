@@ -14,7 +14,7 @@
 
 const char *argp_program_version = "hkstat " HAKMEM_VERSION;
 
-enum { OPTION_JSON = 'j', OPTION_CSV = 'c', OPTION_PID = 'p', OPTION_PIN_DIR = 'd', OPTION_AT = 'a' };
+enum { OPTION_PID = 'p', OPTION_JSON = 256, OPTION_CSV, OPTION_PIN_DIR, OPTION_AT };
 
 static const struct argp_option watch_options[] = {
     {"pid", OPTION_PID, "PID", 0, "Only this process", 0},

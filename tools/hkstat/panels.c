@@ -65,16 +65,21 @@ void panel_table(struct area area, enum table_kind kind, const struct tick *tick
 
 /* ---- histograms ---- */
 
-#define LABEL_WIDTH 18
+#define LABEL_WIDTH 16
 #define COUNT_WIDTH 8
 
-static void draw_bucket(int y, const char *label, uint64_t count, uint64_t most)
+/* Columns left to right - 1 of an area. */
+struct strip {
+    struct area area;
+    int left, right;
+};
+
+static void draw_bucket(const struct strip *strip, int y, const char *label, uint64_t count, uint64_t most)
 {
     char number[CELL_SIZE];
     print_number(number, (double)count);
-    draw_format(y, 0, PAINT_PLAIN, "%*s%*s ", LABEL_WIDTH, label, COUNT_WIDTH, number);
-    int width = COLS - LABEL_WIDTH - COUNT_WIDTH - 2;
-    draw_bar(y, LABEL_WIDTH + COUNT_WIDTH + 1, width, most == 0 ? 0 : (double)count / (double)most, PAINT_BAR);
+    int x = draw_format(y, strip->left, PAINT_PLAIN, "%*s%*s ", LABEL_WIDTH, label, COUNT_WIDTH, number);
+    draw_bar(y, x, strip->right - x - 1, most == 0 ? 0 : (double)count / (double)most, PAINT_BAR);
 }
 
 /* The bounds of what is not 0; false if all is. */
@@ -99,64 +104,72 @@ static uint64_t greatest(const uint64_t *counts, size_t first, size_t last)
     return most;
 }
 
-static int draw_hits(struct area area, const uint64_t *counts)
+/* The last buckets, if there is no room for all. */
+static size_t first_shown(const struct strip *strip, size_t first, size_t last)
+{
+    int height = strip->area.bottom - strip->area.top;
+    size_t room = height > 0 ? (size_t)height : 1;
+    return last - first + 1 > room ? last + 1 - room : first;
+}
+
+static void draw_hits(struct strip strip, const uint64_t *counts)
 {
     size_t first = 0, last = 0;
-    int y = area.top;
     if (!filled_range(counts, HK_HITS_BUCKETS, &first, &last)) {
-        draw_text(y++, 0, PAINT_DIM, "  no misses yet");
-        return y;
+        draw_text(strip.area.top, strip.left, PAINT_DIM, "  no misses yet");
+        return;
     }
     uint64_t most = greatest(counts, first, last);
-    for (size_t i = first; i <= last && y < area.bottom; i++) {
+    int y = strip.area.top;
+    for (size_t i = first_shown(&strip, first, last); i <= last && y < strip.area.bottom; i++) {
         char from[CELL_SIZE], to[CELL_SIZE], label[3 * CELL_SIZE];
         print_number(from, i == 0 ? 0 : ldexp(1, (int)i - 1));
         print_number(to, ldexp(1, (int)i) - 1);
-        snprintf(label, sizeof label, i < 2 ? "%s hits" : "%s..%s hits", from, to);
-        draw_bucket(y++, label, counts[i], most);
+        snprintf(label, sizeof label, i < 2 ? "%s" : "%s..%s", from, to);
+        draw_bucket(&strip, y++, label, counts[i], most);
     }
-    return y;
 }
 
-/* 101 values in tenths, and full hits apart: what tells good from very good lies at the top. */
-static int draw_hit_rates(struct area area, const uint64_t *counts)
+/* The values in tenths, finer at the top, where good and very good lie close together. */
+static void draw_hit_rates(struct strip strip, const uint64_t *counts)
 {
     static const unsigned bounds[] = {0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 98, 99, 100, 101};
     enum { BUCKETS = sizeof bounds / sizeof bounds[0] - 1 };
     uint64_t sums[BUCKETS];
     size_t first = 0, last = 0;
-    int y = area.top;
     for (size_t i = 0; i < BUCKETS; i++)
         sums[i] = tick_sum(counts + bounds[i], bounds[i + 1] - bounds[i]);
     if (!filled_range(sums, BUCKETS, &first, &last)) {
-        draw_text(y++, 0, PAINT_DIM, "  no reports yet");
-        return y;
+        draw_text(strip.area.top, strip.left, PAINT_DIM, "  no reports yet");
+        return;
     }
     uint64_t most = greatest(sums, first, last);
-    for (size_t i = first; i <= last && y < area.bottom; i++) {
+    int y = strip.area.top;
+    for (size_t i = first_shown(&strip, first, last); i <= last && y < strip.area.bottom; i++) {
         char label[CELL_SIZE];
         snprintf(label, sizeof label, bounds[i + 1] - bounds[i] == 1 ? "%u %%" : "%u..%u %%", bounds[i],
                  bounds[i + 1] - 1);
-        draw_bucket(y++, label, sums[i], most);
+        draw_bucket(&strip, y++, label, sums[i], most);
     }
-    return y;
 }
 
 void panel_histograms(struct area area, const struct tick_process *process, const struct tick_class *class)
 {
     const struct hk_class_account *account = class != NULL ? &class->now : &process->now.account;
-    char of[CELL_SIZE] = "all classes";
-    if (class != NULL && class->now.class_idx == HK_CLASS_HUGE)
-        snprintf(of, sizeof of, "huge blocks");
-    else if (class != NULL)
-        snprintf(of, sizeof of, "blocks of %" PRIu32 " bytes", class->now.block_size);
-    draw_format(area.top++, 0, PAINT_BOLD, "Hits between two misses, %s (j, k: another class)", of);
-    /* The hit rates get what the hits leave, and half of the screen if they need it. */
-    struct area upper = {area.top, area.top + (area.bottom - area.top) * 3 / 5};
-    area.top = draw_hits(upper, account->hits_per_miss);
-    if (area.top < area.bottom)
-        draw_format(area.top++, 0, PAINT_BOLD, "Hit rate of each report, per cent, %s", of);
-    draw_hit_rates(area, account->hit_rate);
+    int middle = COLS / 2;
+    if (class == NULL)
+        draw_text(area.top, 0, PAINT_BOLD, "all classes (j, k: one class)");
+    else if (class->now.class_idx == HK_CLASS_HUGE)
+        draw_text(area.top, 0, PAINT_BOLD, "huge blocks (j, k: another class)");
+    else
+        draw_format(area.top, 0, PAINT_BOLD, "blocks of %" PRIu32 " bytes (j, k: another class)",
+                    class->now.block_size);
+    area.top++;
+    draw_text(area.top, 0, PAINT_TITLE, "hits between misses   times");
+    draw_text(area.top, middle, PAINT_TITLE, "hit rate of report  reports");
+    area.top++;
+    draw_hits((struct strip){area, 0, middle}, account->hits_per_miss);
+    draw_hit_rates((struct strip){area, middle, COLS}, account->hit_rate);
 }
 
 /* ---- events ---- */
@@ -375,13 +388,13 @@ void panel_map(struct area area, const struct tick_process *process, bool is_rec
     enum { WIDTH = 12 + 1 + HK_UNITS_PER_SUPERSLAB + 2 };
     struct occupancy occupancy;
     char error[OCCUPANCY_ERROR_SIZE] = "a record doesn't hold it: it is read from the running process's memory";
-    draw_text(area.top++, 0, PAINT_BOLD, "SuperSlabs of 2 MiB, a letter for each 64 KiB");
+    draw_text(area.top++, 0, PAINT_BOLD,
+              "SuperSlabs of 2 MiB, a letter for each 64 KiB: L a large block, - dirty, . free");
     if (is_record || !occupancy_read(&process->info, &occupancy, error)) {
         draw_format(area.top, 0, PAINT_PLAIN, "Not shown: %s", error);
         return;
     }
-    draw_text(area.top++, 0, PAINT_DIM,
-              "0..9 tenths of a slab's blocks in use, # all, L large block, - free and dirty, . free");
+    draw_text(area.top++, 0, PAINT_DIM, "0..9 tenths of a slab's blocks that are in use or cached, # all of them");
     size_t per_line = COLS / WIDTH < 1 ? 1 : (size_t)(COLS / WIDTH);
     size_t all = (occupancy.count + per_line - 1) / per_line,
            height = area.bottom > area.top ? (size_t)(area.bottom - area.top) : 0;
@@ -390,5 +403,8 @@ void panel_map(struct area area, const struct tick_process *process, bool is_rec
         draw_superslab(area.top + (int)(i / per_line - *offset), (int)(i % per_line) * WIDTH, &occupancy.superslabs[i]);
     if (occupancy.count == 0)
         draw_text(area.top, 0, PAINT_PLAIN, "none");
+    if (occupancy.more)
+        draw_format(area.top - 1, 0, PAINT_BOLD, "the first %u of them; 0..9 tenths of a slab in use or cached, # all",
+                    OCCUPANCY_MOST);
     occupancy_free(&occupancy);
 }

@@ -137,6 +137,8 @@ static void visit_cap(struct reading *reading, const void *key, const void *valu
 
 static void visit_ended(struct reading *reading, const void *key, const void *value)
 {
+    if (((const struct hk_totals *)value)->processes == 0)
+        return;
     struct tick_ended *ended = tick_add_ended(reading->tick);
     memcpy(&ended->executable, key, sizeof ended->executable);
     memcpy(&ended->totals, value, sizeof ended->totals);
