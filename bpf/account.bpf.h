@@ -6,13 +6,15 @@
 #define HAKMEM_ACCOUNT_BPF_H
 
 #include "gathered.bpf.h"
+#include "process.bpf.h"
 
-#define WORD_OF(field) (offsetof(struct hk_class_account, field) / sizeof(uint64_t))
 #define COUNT_MAX (1ull << 56) /* beyond is no count of anything, and would wrap the sums around */
 
-/* The account is copied in pieces that fit the stack. The first has all but the histograms. */
-#define PIECE_WORDS 45
-_Static_assert(WORD_OF(hits_per_miss) == PIECE_WORDS, "the first piece ends before the histograms");
+/* The account is copied in pieces that fit the stack. */
+#define PIECE_WORDS 24
+#define HEAD_PIECES 2 /* these have all but histograms, which are empty if all else is 0 */
+_Static_assert(WORD_OF(drains) <= PIECE_WORDS, "header, allocations and frees are in the first piece");
+_Static_assert(WORD_OF(hits_per_miss) <= HEAD_PIECES * PIECE_WORDS, "all but histograms is in the first two");
 
 /* Where the accounts of a process are. */
 struct account_source {
@@ -22,11 +24,13 @@ struct account_source {
     struct task_struct *task; /* NULL: the current one, without faulting pages in */
 };
 
-static __always_inline bool is_absolute(unsigned int word)
-{
-    return word == WORD_OF(inherited) || word == WORD_OF(inherited_bytes) ||
-           (word >= WORD_OF(cap_blocks) && word <= WORD_OF(slab_blocks));
-}
+/* The copy of one account, under way. */
+struct account_copy {
+    struct hk_class_key key;
+    uint32_t block_size;
+    bool newest; /* it has counted no less than any before: its absolute numbers are not history */
+    bool used;   /* something was not 0 */
+};
 
 static __always_inline long read_piece(const struct account_source *source, uint64_t *piece, uint32_t bytes,
                                        uint64_t address, bool remote)
@@ -44,21 +48,32 @@ static __always_inline bool is_sound(const uint64_t *piece, const struct account
 }
 
 /* A class that nobody has used has a cap all the same. */
-static __always_inline bool is_used(const uint64_t *piece)
+static __always_inline bool is_used(const uint64_t *piece, unsigned int first, unsigned int words)
 {
     uint64_t any = 0;
-    for (unsigned int word = WORD_OF(inherited); word < WORD_OF(cap_blocks); word++)
-        any |= piece[word];
+    for (unsigned int i = 0; i < words; i++)
+        if (first + i >= WORD_OF(inherited) && (first + i < WORD_OF(cap_blocks) || first + i > WORD_OF(slab_blocks)))
+            any |= piece[i];
     return any != 0;
 }
 
-static __always_inline struct hk_class_account *account_entry(const struct hk_class_key *key)
+static __always_inline struct hk_class_account *account_entry(const struct account_copy *copy, uint64_t generation)
 {
-    struct hk_class_account *account = bpf_map_lookup_elem(&accounts, key);
-    if (account)
+    struct hk_class_account *account = bpf_map_lookup_elem(&accounts, &copy->key);
+    if (account || !copy->used)
         return account;
-    bpf_map_update_elem(&accounts, key, &no_account, BPF_NOEXIST);
-    return bpf_map_lookup_elem(&accounts, key);
+    bpf_map_update_elem(&accounts, &copy->key, &no_account, BPF_NOEXIST);
+    account = bpf_map_lookup_elem(&accounts, &copy->key);
+    if (!account) {
+        count_lost(HK_LOST_MAP_FULL);
+        return NULL;
+    }
+    account->version = HK_ACCOUNT_VERSION;
+    account->length = sizeof *account;
+    account->class_idx = copy->key.class_idx;
+    account->block_size = copy->block_size;
+    account->generation = generation;
+    return account;
 }
 
 /* Global, so that the verifier looks at it once and not for each word. */
@@ -82,53 +97,57 @@ __noinline int merge_count(struct hk_class_account *account, struct hk_totals *t
     return 0;
 }
 
-/* Copy one class's account. `class_idx` is below HK_ACCOUNT_CLASSES. */
-static __always_inline void merge_account(const struct account_source *source, uint32_t class_idx, bool remote)
+static __always_inline void merge_piece(struct account_copy *copy, uint64_t generation, const uint64_t *piece,
+                                        unsigned int first, unsigned int words)
+{
+    copy->used = copy->used || is_used(piece, first, words);
+    struct hk_class_account *account = account_entry(copy, generation);
+    struct hk_summary *sum = the_summary();
+    if (!account || !sum)
+        return;
+    if (first == 0)
+        copy->newest = piece[WORD_OF(allocs)] >= account->allocs && piece[WORD_OF(frees)] >= account->frees;
+    for (unsigned int i = 0; i < words; i++) {
+        if (first + i < WORD_OF(inherited))
+            continue;
+        if (!is_absolute(first + i))
+            merge_count(account, &sum->totals, first + i, piece[i]);
+        else if (copy->newest)
+            ((uint64_t *)account)[first + i] = piece[i];
+    }
+}
+
+/* Copy one class's account. `class_idx` is below HK_ACCOUNT_CLASSES. False: it can't be read. A remote process may have ended
+ * meanwhile: its own last act is to copy, so nothing is lost by that. */
+static __always_inline bool merge_account(const struct account_source *source, uint32_t class_idx, bool remote)
 {
     uint64_t piece[PIECE_WORDS];
     uint64_t address = source->address + class_idx * sizeof(struct hk_class_account);
-    struct hk_class_key key = {.process = source->process, .class_idx = class_idx};
-    if (read_piece(source, piece, sizeof piece, address, remote)) {
-        count_lost(HK_LOST_READ_FAULT);
-        return;
-    }
-    if (!is_sound(piece, source, class_idx)) {
-        count_lost(HK_LOST_BAD_ACCOUNT);
-        return;
-    }
-    if (!is_used(piece))
-        return;
-    struct hk_summary *sum = the_summary();
-    struct hk_class_account *account = account_entry(&key);
-    if (!account || !sum) {
-        count_lost(HK_LOST_MAP_FULL);
-        return;
-    }
-    account->version = HK_ACCOUNT_VERSION;
-    account->length = sizeof *account;
-    account->class_idx = class_idx;
-    account->block_size = ((struct hk_class_account *)piece)->block_size;
-    account->generation = source->generation;
-    /* A copy that has counted less than another is older than that: its absolute numbers are history. */
-    bool newest = piece[WORD_OF(allocs)] >= account->allocs && piece[WORD_OF(frees)] >= account->frees;
-    for (unsigned int word = WORD_OF(inherited); word < PIECE_WORDS; word++) {
-        if (!is_absolute(word))
-            merge_count(account, &sum->totals, word, piece[word]);
-        else if (newest)
-            ((uint64_t *)account)[word] = piece[word];
-    }
-    for (unsigned int first = PIECE_WORDS; first < HK_ACCOUNT_WORDS; first += PIECE_WORDS) {
+    struct account_copy copy = {.key = {.process = source->process, .class_idx = class_idx}};
+    for (unsigned int first = 0; first < HK_ACCOUNT_WORDS; first += PIECE_WORDS) {
         unsigned int words = HK_ACCOUNT_WORDS - first < PIECE_WORDS ? HK_ACCOUNT_WORDS - first : PIECE_WORDS;
+        struct hk_process *held = NULL;
         if (read_piece(source, piece, words * sizeof(uint64_t), address + first * sizeof(uint64_t), remote)) {
-            count_lost(HK_LOST_READ_FAULT);
-            return;
+            if (!remote)
+                count_lost(HK_LOST_READ_FAULT);
+            return false;
         }
-        account = bpf_map_lookup_elem(&accounts, &key);
-        if (!account)
-            return;
-        for (unsigned int i = 0; i < words; i++)
-            merge_count(account, &sum->totals, first + i, piece[i]);
+        if (first == 0 && !is_sound(piece, source, class_idx)) {
+            if (!remote) /* else the process may just have called exec */
+                count_lost(HK_LOST_BAD_ACCOUNT);
+            return false;
+        }
+        if (first == 0)
+            copy.block_size = ((struct hk_class_account *)piece)->block_size;
+        if (remote && !(held = hold_process(&source->process, source->generation)))
+            return true;
+        merge_piece(&copy, source->generation, piece, first, words);
+        if (held)
+            release_process(held);
+        if (!copy.used && first == (HEAD_PIECES - 1) * PIECE_WORDS)
+            break;
     }
+    return true;
 }
 
 static long merge_local(uint32_t class_idx, struct account_source *source)
@@ -136,6 +155,12 @@ static long merge_local(uint32_t class_idx, struct account_source *source)
     if (class_idx < HK_ACCOUNT_CLASSES)
         merge_account(source, class_idx, false);
     return 0;
+}
+
+static long merge_remote(uint32_t class_idx, struct account_source *source)
+{
+    bool is_there = class_idx < HK_ACCOUNT_CLASSES && merge_account(source, class_idx, true);
+    return is_there ? 0 : 1;
 }
 
 /* Copy all classes' accounts of the current process. */

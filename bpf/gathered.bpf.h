@@ -25,6 +25,9 @@ const struct hk_process no_process = {};
 const struct hk_class_account no_account = {};
 const struct hk_totals no_totals = {};
 
+/* The key of those for whose executable there is no room. */
+const struct hk_executable other_executables = {};
+
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(max_entries, MAX_ACCOUNTS);
@@ -101,6 +104,15 @@ struct {
     __type(key, struct hk_stack_key);
     __type(value, uint64_t);
 } stack_counts SEC(".maps");
+
+#define WORD_OF(field) (offsetof(struct hk_class_account, field) / sizeof(uint64_t))
+
+/* Whether a word of an account is no count: it may fall, and sums of it say nothing. */
+static __always_inline bool is_absolute(unsigned int word)
+{
+    return word == WORD_OF(inherited) || word == WORD_OF(inherited_bytes) ||
+           (word >= WORD_OF(cap_blocks) && word <= WORD_OF(slab_blocks));
+}
 
 static __always_inline void add(uint64_t *count, uint64_t n)
 {

@@ -389,13 +389,20 @@ int thread_exit(struct pt_regs *ctx)
     return 0;
 }
 
+/* A child has its accounts where its parent has them, and may end before it has told. */
 SEC("uprobe")
 int process_fork(struct pt_regs *ctx)
 {
     struct hk_process_key key;
     struct hk_process *process = event(HK_PROBE_IDX_process_fork, &key);
-    if (process && process->generation == 0)
-        process->generation = PT_REGS_PARM1(ctx);
+    if (!process || process->generation != 0)
+        return 0;
+    process->generation = PT_REGS_PARM1(ctx);
+    struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
+    struct hk_process_key parent_key = key_of(task->real_parent);
+    struct hk_process *parent = bpf_map_lookup_elem(&processes, &parent_key);
+    if (parent)
+        process->account = parent->account;
     return 0;
 }
 
@@ -436,13 +443,6 @@ int BPF_PROG(process_exec, struct task_struct *task)
 
 /* ---- bringing the accounts up to date for a reader ---- */
 
-static long merge_remote(uint32_t class_idx, struct account_source *source)
-{
-    if (class_idx < HK_ACCOUNT_CLASSES)
-        merge_account(source, class_idx, true);
-    return 0;
-}
-
 SEC("iter.s/task")
 int refresh(struct bpf_iter__task *ctx)
 {
@@ -451,14 +451,11 @@ int refresh(struct bpf_iter__task *ctx)
         return 0;
     struct account_source source = {.process = key_of(task), .task = task};
     struct hk_process *process = bpf_map_lookup_elem(&processes, &source.process);
-    if (!process || !hold_process(process))
+    if (!process)
         return 0;
     source.address = process->account;
     source.generation = process->generation;
-    /* Between the look-up and the hold the entry may have become another process's. */
-    if (process->key.pid == source.process.pid && process->key.start_time == source.process.start_time &&
-        source.address != 0)
+    if (source.address != 0)
         bpf_loop(HK_ACCOUNT_CLASSES, merge_remote, &source, 0);
-    release_process(process);
     return 0;
 }

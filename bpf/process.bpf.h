@@ -1,12 +1,11 @@
 /* process.bpf.h - a process's entry: how it begins, and how it ends.
  *
  * An entry ends when its process has ended or calls exec: no thread of the process fires a probe by then, but a reader of
- * `refresh` may be at the entry. Who is found REFRESHED is left to that reader to fold. Whoever holds an entry REFRESHED
+ * `refresh` may be at the entry. One that is found REFRESHED is left to that reader to fold. Whoever holds an entry REFRESHED
  * knows it stays. */
 #ifndef HAKMEM_PROCESS_BPF_H
 #define HAKMEM_PROCESS_BPF_H
 
-#include "account.bpf.h"
 #include "gathered.bpf.h"
 
 static __always_inline struct hk_process_key key_of(struct task_struct *task)
@@ -87,8 +86,7 @@ static __always_inline struct hk_totals *totals_of(const struct hk_executable *e
     totals = bpf_map_lookup_elem(&ended, executable);
     if (totals)
         return totals;
-    struct hk_executable others = {};
-    return bpf_map_lookup_elem(&ended, &others);
+    return bpf_map_lookup_elem(&ended, &other_executables);
 }
 
 static long fold_class(uint32_t class_idx, struct fold *fold)
@@ -136,16 +134,24 @@ static __always_inline void end_process(struct hk_process *process)
     }
 }
 
-/* Hold the entry against its end. False: somebody else is at it. */
-static __always_inline bool hold_process(struct hk_process *process)
-{
-    return __sync_val_compare_and_swap(&process->state, HK_PROCESS_LIVE, HK_PROCESS_REFRESHED) == HK_PROCESS_LIVE;
-}
-
 static __always_inline void release_process(struct hk_process *process)
 {
     if (__sync_val_compare_and_swap(&process->state, HK_PROCESS_REFRESHED, HK_PROCESS_LIVE) == HK_PROCESS_ENDED)
         fold_process(process);
+}
+
+/* Hold a process's entry against its end, for a moment. NULL: there is none of that generation, or somebody else is at it. */
+static __always_inline struct hk_process *hold_process(const struct hk_process_key *key, uint64_t generation)
+{
+    struct hk_process *process = bpf_map_lookup_elem(&processes, key);
+    if (!process ||
+        __sync_val_compare_and_swap(&process->state, HK_PROCESS_LIVE, HK_PROCESS_REFRESHED) != HK_PROCESS_LIVE)
+        return NULL;
+    /* Between the look-up and the hold the entry may have become another process's. */
+    if (process->key.pid == key->pid && process->key.start_time == key->start_time && process->generation == generation)
+        return process;
+    release_process(process);
+    return NULL;
 }
 
 #endif

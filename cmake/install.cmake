@@ -11,7 +11,9 @@ install(FILES src/hakmem.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(FILES tools/hakmem-run.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES tools/libhakmem.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3)
 install(FILES tools/hakmem.7 DESTINATION ${CMAKE_INSTALL_MANDIR}/man7)
-install(FILES tools/hakmem_overview.bt tools/hakmem_overview_example.txt DESTINATION ${CMAKE_INSTALL_DATADIR}/hakmem)
+install(PROGRAMS tools/hkstat-bpftool DESTINATION ${CMAKE_INSTALL_BINDIR})
+file(GLOB hakmem_scripts CONFIGURE_DEPENDS tools/hakmem_*.bt tools/hakmem_*_example.txt)
+install(FILES ${hakmem_scripts} tools/WATCHING.md DESTINATION ${CMAKE_INSTALL_DATADIR}/hakmem)
 
 # Relative to the file itself, so that an installed tree can be moved; an absolute libdir stays what it is.
 cmake_path(ABSOLUTE_PATH CMAKE_INSTALL_LIBDIR BASE_DIRECTORY ${CMAKE_INSTALL_PREFIX} OUTPUT_VARIABLE pc_libdir)

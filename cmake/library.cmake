@@ -54,6 +54,7 @@ add_custom_command(OUTPUT ${hakmem_whole}
           "$<FILTER:$<TARGET_OBJECTS:hakmem_objects>,EXCLUDE,export_cxx>"
   DEPENDS hakmem_objects $<TARGET_OBJECTS:hakmem_objects>
   COMMAND_EXPAND_LISTS VERBATIM COMMENT "Joining the objects")
+add_custom_target(hakmem_joined DEPENDS ${hakmem_whole}) # make would join them for each user at the same time
 
 if(HAKMEM_TESTS)
   # The tests run on the system's malloc, or a sanitizer's, and call this one as hk_test_malloc and so on.
@@ -65,6 +66,7 @@ if(HAKMEM_TESTS)
     VERBATIM COMMENT "Renaming the exports for the unit tests")
   set_source_files_properties(${hakmem_unit_object} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
   add_library(hakmem_unit STATIC ${hakmem_unit_object})
+  add_dependencies(hakmem_unit hakmem_joined)
   set_target_properties(hakmem_unit PROPERTIES LINKER_LANGUAGE C ARCHIVE_OUTPUT_DIRECTORY objects)
   target_include_directories(hakmem_unit INTERFACE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR})
   target_compile_definitions(hakmem_unit INTERFACE
@@ -88,6 +90,7 @@ add_custom_command(OUTPUT ${hakmem_archive_object}
   VERBATIM COMMENT "Hiding the internal names of the static library")
 set_source_files_properties(${hakmem_archive_object} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
 add_library(hakmem_static STATIC ${hakmem_archive_object})
+add_dependencies(hakmem_static hakmem_joined)
 set_target_properties(hakmem_static PROPERTIES OUTPUT_NAME hakmem LINKER_LANGUAGE C)
 target_link_libraries(hakmem_static INTERFACE Threads::Threads)
 # A program whose libraries alone allocate has no reference of its own that would draw the archive in.

@@ -105,7 +105,7 @@ HK_EXPORT int posix_memalign(void **out, size_t align, size_t size)
 
 static size_t page_size(void)
 {
-    os_init(); /* these may be the first calls of all */
+    heap_init(); /* these may be the first calls of all */
     return os_page_size;
 }
 

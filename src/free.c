@@ -12,6 +12,8 @@ static HK_NOINLINE void free_slow(void *ptr)
         return;
     struct heap_place place = heap_find(ptr);
     if (place.slab != NULL && place.slab->class_idx < HK_CACHED_CLASSES) {
+        if (((uintptr_t)ptr - region_origin) >> HK_UNIT_SHIFT < region_reach) /* no block came for what free() took */
+            hk_tls.bins[place.slab->class_idx + 1].room++;
         heap_check_block(&place, ptr, MISUSE_DOUBLE_FREE, MISUSE_INTERIOR_FREE);
         cache_free_slow(place.slab->class_idx, ptr);
         return;

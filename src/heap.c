@@ -161,9 +161,9 @@ void heap_free_marked(void *ptr)
     if (place.slab == NULL ||
         place.slab->class_idx >= HK_CACHED_CLASSES) /* the slab went when its last block came back */
         misuse_abort(MISUSE_DOUBLE_FREE, ptr, 0);
+    hk_tls.bins[place.slab->class_idx + 1].room++; /* which has paid already */
     heap_check_block(&place, ptr, MISUSE_DOUBLE_FREE, MISUSE_INTERIOR_FREE);
     hk_clear_mark(ptr);
-    hk_tls.bins[place.slab->class_idx + 1].room++; /* which has paid already */
     free(ptr);
 }
 
@@ -293,7 +293,7 @@ size_t heap_good_size(size_t size, size_t align)
     unsigned class_idx = aligned_class(align < HK_ALIGNMENT ? HK_ALIGNMENT : align, size);
     if (class_idx < HK_CACHED_CLASSES)
         return hk_class_size[class_idx];
-    os_init();
+    heap_init();
     if (size <= HK_CACHED_MAX)
         size = HK_CACHED_MAX + 1;
     class_idx = hk_class_of_size(size);

@@ -29,9 +29,17 @@ static void report(enum misuse_kind kind, const void *ptr, size_t size)
     HK_PROBE_FIRE(misuse, kind, ptr, size);
 }
 
+static const uint64_t abort_signal = UINT64_C(1) << (SIGABRT - 1);
+
+static bool is_blocked(void)
+{
+    uint64_t blocked = 0;
+    syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &blocked, SIGSET_BYTES);
+    return (blocked & abort_signal) != 0;
+}
+
 static void raise_abort(long tid)
 {
-    uint64_t abort_signal = UINT64_C(1) << (SIGABRT - 1);
     syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &abort_signal, NULL, SIGSET_BYTES);
     syscall(SYS_tgkill, syscall(SYS_getpid), tid, SIGABRT);
 }
@@ -50,11 +58,11 @@ _Noreturn static void end_process(long tid, bool ask_handler)
         __builtin_trap();
 }
 
-/* A handler of SIGABRT that frees a bad pointer itself is not asked again. */
+/* A handler of SIGABRT that frees a bad pointer itself is not asked again; one that left by siglongjmp is. */
 _Noreturn void misuse_abort(enum misuse_kind kind, const void *ptr, size_t size)
 {
     long tid = syscall(SYS_gettid);
-    bool again = atomic_load_relaxed(&ending_thread) == tid;
+    bool again = atomic_load_relaxed(&ending_thread) == tid && is_blocked(); /* as long as its handler runs */
     atomic_store_relaxed(&ending_thread, tid);
     if (!again)
         report(kind, ptr, size);

@@ -20,6 +20,7 @@ uint64_t reclaim_limit = UINT64_MAX;
 uint64_t reclaim_peak, reclaim_window_peak;
 
 static struct hk_lock reclaim_lock = HK_LOCK_FREE; /* only ever tried, so it has no place in the order of locks */
+static const void *reclaimer;                      /* any: who holds it, by the address of its errno */
 static uint64_t next_tick_ms;                      /* any: written under reclaim_lock */
 static uint64_t next_window_ms;                    /* lock: reclaim */
 static uint64_t next_limit_ms;                     /* lock: reclaim */
@@ -89,13 +90,33 @@ static size_t keep_bound(uint64_t now_ms)
     return purged;
 }
 
-void reclaim_excess(void)
+static bool begin(void)
 {
     if (!hk_try_lock(&reclaim_lock))
+        return false;
+    atomic_store_relaxed(&reclaimer, (const void *)&errno);
+    return true;
+}
+
+static void end(void)
+{
+    atomic_store_relaxed(&reclaimer, NULL);
+    hk_unlock(&reclaim_lock);
+}
+
+void reclaim_break_off(void)
+{
+    if (atomic_load_relaxed(&reclaimer) == &errno)
+        end();
+}
+
+void reclaim_excess(void)
+{
+    if (!begin())
         return;
     int saved = errno;
     keep_bound(os_now_ms());
-    hk_unlock(&reclaim_lock);
+    end();
     errno = saved;
 }
 
@@ -105,7 +126,7 @@ size_t reclaim_decay(uint64_t now_ms)
         reclaim_check();
         return 0;
     }
-    if (!hk_try_lock(&reclaim_lock))
+    if (!begin())
         return 0;
     int saved = errno;
     reclaim_set_clock(now_ms);
@@ -118,7 +139,7 @@ size_t reclaim_decay(uint64_t now_ms)
     purged += shared_pool_decay(now_ms, age_ms);
     purged += superslab_purge(now_ms, age_ms, 0);
     purged += keep_bound(now_ms);
-    hk_unlock(&reclaim_lock);
+    end();
     errno = saved;
     return purged;
 }
@@ -136,6 +157,8 @@ void reclaim_everything(void)
 
 void reclaim_after_fork(bool child)
 {
-    if (child) /* whoever purged is not here */
+    if (child) { /* whoever purged is not here */
+        atomic_store_relaxed(&reclaimer, NULL);
         hk_lock_reset(&reclaim_lock);
+    }
 }

@@ -116,6 +116,9 @@ HK_HIDDEN size_t reclaim_decay(uint64_t now_ms);
  * and the superslab lock, one at a time: the caller holds none. errno kept. */
 HK_HIDDEN HK_COLD void reclaim_everything(void);
 
+/* Where misuse is found: if it is the calling thread that is at it, it leaves off. */
+HK_HIDDEN void reclaim_break_off(void);
+
 HK_HIDDEN void reclaim_after_fork(bool child);
 
 #endif

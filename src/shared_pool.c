@@ -251,11 +251,12 @@ bool shared_pool_chains_hold(unsigned class_idx, const void *block)
     return holds;
 }
 
-/* The lock is released before an abort, so that a SIGABRT handler may allocate. */
+/* Locks are released before an abort, so that a SIGABRT handler may allocate. */
 static HK_COLD _Noreturn void stop(struct class_pool *pool, unsigned class_idx, enum misuse_kind kind,
                                    const void *block)
 {
     hk_unlock(&pool->lock);
+    reclaim_break_off();
     misuse_abort(kind, block, hk_class_size[class_idx]);
 }
 

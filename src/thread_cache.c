@@ -74,6 +74,15 @@ static void arm(struct hk_thread *thread, unsigned class_idx)
     bin->room = cache->room = (uint16_t)(room < HK_ROOM_MAX ? room + 1 : HK_ROOM_MAX);
 }
 
+/* A block of the list was overwritten. The list is left alone for good, so that a handler of SIGABRT may allocate. */
+static HK_COLD _Noreturn void stop(struct hk_thread *thread, unsigned class_idx, const void *block)
+{
+    bin_of(thread, class_idx)->head = NULL;
+    thread->classes[class_idx].length = 0;
+    arm(thread, class_idx);
+    misuse_abort(MISUSE_CORRUPT_LIST, block, hk_class_size[class_idx]);
+}
+
 /* How many blocks a class starts with. */
 static uint32_t first_batch(unsigned class_idx)
 {
@@ -173,7 +182,7 @@ static void drain(struct hk_thread *thread, unsigned class_idx, uint32_t keep, e
     if (cache->length <= keep)
         return;
     if (keep > 0 && !shared_pool_cut(class_idx, &rest, keep, &kept))
-        misuse_abort(MISUSE_CORRUPT_LIST, kept.head, hk_class_size[class_idx]);
+        stop(thread, class_idx, kept.head);
     bin->head = kept.head;
     cache->length = keep;
     cache->taken -= cache->taken < rest.count ? cache->taken : rest.count;
@@ -304,7 +313,7 @@ void *cache_alloc_slow(size_t size)
         pace(cache);
     bool missed = bin->head == NULL;
     if (!missed && !hk_is_marked(bin->head))
-        misuse_abort(MISUSE_CORRUPT_LIST, bin->head, hk_class_size[class_idx]);
+        stop(thread, class_idx, bin->head);
     if (missed && !refill(thread, class_idx, size)) {
         arm(thread, class_idx);
         return heap_out_of_memory(size);
@@ -348,8 +357,6 @@ static void make_room(struct hk_thread *thread, unsigned class_idx)
 void cache_free_slow(unsigned class_idx, void *block)
 {
     struct hk_bin *bin = &hk_tls.bins[class_idx + 1];
-    if (bin->room == 0)
-        bin->room = 1; /* the attempt that led here found no room */
     struct hk_thread *thread = thread_enter();
     if (thread == NULL) {
         free_uncached(class_idx, block);

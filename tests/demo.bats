@@ -18,6 +18,7 @@ nothing_left() {
 # A line of a class: size, live, allocations, two rates with two decimals, ...
 has_rows() {
     grep -qE '^ +16 +[0-9]+ +[0-9]+ +[0-9]+\.[0-9]{2} +[0-9]+\.[0-9]{2} +[0-9]+ +[0-9]+ +[0-9]+ +[0-9]+ +[0-9]+$' <<<"$output"
+    awk '/^ +[0-9]/ && $4 > 50 { hit = 1 } /^ +[0-9]/ && $5 > 50 { life = 1 } END { exit !(hit && life) }' <<<"$output"
     grep -q 'fallback' <<<"$output"
     grep -qE '^SuperSlabs [1-9][0-9]*, mapped [1-9][0-9]* KiB' <<<"$output"
     grep -qE '^== redis-server holds [1-9][0-9]* keys in ' <<<"$output"

@@ -131,7 +131,7 @@ os.wait()'
     [[ "$output" == "hakmem-run: can't execute ./plain: Permission denied" ]]
     run "$run_it" "$PWD"
     [ "$status" -eq 126 ]
-    run -127 "$run_it" no-such-program
+    PATH=/usr/bin:/bin run -127 "$run_it" no-such-program # a folder of PATH that may not be searched would give 126
     [[ "$output" == "hakmem-run: can't execute no-such-program: No such file or directory" ]]
     run -127 "$run_it" ./no/such
 }

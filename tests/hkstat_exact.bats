@@ -35,7 +35,8 @@ own_statistics_agree() {
     tell stats >"$BATS_TEST_TMPDIR/own"
     refresh
     maps classes "$PID" >"$BATS_TEST_TMPDIR/seen"
-    diff "$BATS_TEST_TMPDIR/own" "$BATS_TEST_TMPDIR/seen" >&2 || fail "the maps and the process's own statistics differ"
+    cmp -s "$BATS_TEST_TMPDIR/own" "$BATS_TEST_TMPDIR/seen" ||
+        fail "the process says:" "$(cat "$BATS_TEST_TMPDIR/own")" "the maps:" "$(cat "$BATS_TEST_TMPDIR/seen")"
 }
 
 @test "prime counts: the maps, bpftrace and the allocator's own statistics agree, and nothing is lost" {
@@ -49,7 +50,7 @@ own_statistics_agree() {
         usdt:$LIBRARY:hakmem:fast_miss { @misses[arg0] = count(); }
         usdt:$LIBRARY:hakmem:thread_exit /@began/ {
             \$i = 0;
-            unroll(121) {
+            unroll(72) {
                 \$a = @base + \$i * @length;
                 if (*(uint64 *)(\$a + 32) > 0) {
                     printf(\"class %d %d %d\\n\", \$i, *(uint64 *)(\$a + 32), *(uint64 *)(\$a + 40));
@@ -59,7 +60,7 @@ own_statistics_agree() {
         }" >"$out" 2>"$out.log" 3>&- &
     tracer=$!
     STARTED+=" $tracer"
-    wait_for 40 watchers_of_misses 1 || fail "bpftrace does not attach:" "$(cat "$out.log")"
+    wait_for 20 watchers_of_misses 1 || fail "bpftrace does not attach:" "$(cat "$out.log")"
     tell keep $LARGE 23
     tell churn $SMALL 9973
     own_statistics_agree
@@ -85,4 +86,180 @@ sys.path.insert(0, os.environ["HAKMEM_SOURCE"] + "/tests/probes")
 from semaphores import semaphores
 sys.exit(0 if next(semaphores(sys.argv[1], sys.argv[2])) == int(sys.argv[3]) else 1)
 EOF
+}
+
+@test "an attach in the middle of a life shows all of it" {
+    local class
+    start_counts
+    tell churn $SMALL 9973
+    tell keep $LARGE 23
+    attach -p "$PID"
+    tell churn $SMALL 101
+    own_statistics_agree
+    class=$(class_of $SMALL)
+    says_maps "10074 10074" account "$PID" "$class" allocs frees
+    class=$(class_of $LARGE)
+    says_maps "23 0" account "$PID" "$class" allocs frees
+    nothing_lost
+}
+
+@test "a live thread's counts lag by its unspent budget at most, and not once it has ended" {
+    local class allocs
+    attach_all
+    start_counts
+    tell churn $SMALL 9973
+    refresh
+    tell stats >"$BATS_TEST_TMPDIR/own" # settles the calling thread's counts, which the refresh before has not seen
+    class=$(awk '$4 == 9973 { print $2 }' "$BATS_TEST_TMPDIR/own")
+    allocs=$(maps account "$PID" "$class" allocs)
+    [ "$allocs" -le 9973 ] && [ "$allocs" -ge $((9973 - 1024)) ] || fail "the maps have $allocs of 9973 allocations"
+    tell threads 7 $LARGE 9973
+    own_statistics_agree
+    class=$(class_of $LARGE)
+    says_maps "$((7 * 9973)) $((7 * 9973))" account "$PID" "$class" allocs frees
+    nothing_lost
+}
+
+@test "a process that ends by exit(3) leaves all its counts, by _exit and SIGKILL all but the unspent budgets" {
+    local way allocs floor=0 ends=1
+    ! kernel_is 6 16 || floor=$((9973 - 1024))
+    attach_all
+    start_counts
+    tell churn $SMALL 9973
+    finish exit
+    says_maps "1 9973 9973" ended counts processes allocs frees
+    for way in _exit kill; do
+        start_counts
+        tell churn $SMALL 9973
+        finish "$way"
+        ends=$((ends + 1))
+        wait_for 20 has_ended $ends
+    done
+    allocs=$(maps ended counts allocs)
+    [ "$allocs" -le $((3 * 9973)) ] && [ "$allocs" -ge $((9973 + 2 * floor)) ] || fail "$allocs allocations"
+    says_maps "3 $allocs" summary processes_ended allocs
+    nothing_lost
+}
+
+# has_ended N: so many processes of the load.
+has_ended() {
+    [ "$(maps ended counts processes)" -ge "$1" ]
+}
+
+@test "1,000 short-lived processes: each is counted, none stays" {
+    local rounds=1000 seen
+    attach_all
+    start_counts
+    tell spawn $rounds $SMALL 97
+    wait_for 20 has_ended $rounds
+    says_maps "$rounds $((rounds * 97)) $((rounds * 97))" ended counts processes allocs frees
+    seen=$(bpftool -j map dump pinned "$PINS/maps/processes" | python3 -c 'import json, sys; print(len(json.load(sys.stdin)))')
+    [ "$seen" -le 2 ] || fail "$seen processes are left"
+    nothing_lost
+}
+
+@test "a child of fork counts for itself, a child of vfork is its parent" {
+    local class
+    attach_all
+    start_counts
+    tell churn $SMALL 101
+    tell fork $SMALL 9973
+    wait_for 20 has_ended 1
+    says_maps "1 9973 9973" ended counts processes allocs frees
+    tell vfork $SMALL 997
+    own_statistics_agree
+    class=$(class_of $SMALL)
+    says_maps "1098 1098" account "$PID" "$class" allocs frees
+    says_maps 1 ended counts processes
+    nothing_lost
+}
+
+@test "exec ends one account and begins another" {
+    local class
+    attach_all
+    start_counts
+    tell churn $SMALL 9973
+    tell exec
+    tell churn $SMALL 101
+    says_maps 1 ended counts processes
+    own_statistics_agree
+    class=$(class_of $SMALL)
+    says_maps "101 101" account "$PID" "$class" allocs frees
+    finish exit
+    says_maps 2 ended counts processes
+    nothing_lost
+}
+
+@test "the summary is the sum of all accounts, live and ended" {
+    local fields="allocs frees misses drain_blocks.0 refills.1 reports" live
+    attach_all
+    start_counts
+    tell threads 5 $SMALL 9973
+    tell fork $LARGE 997
+    refresh
+    bpftool -j map dump pinned "$PINS/maps/accounts" >"$BATS_TEST_TMPDIR/accounts"
+    bpftool -j map dump pinned "$PINS/maps/ended" >"$BATS_TEST_TMPDIR/ended"
+    bpftool -j map dump pinned "$PINS/maps/summary" >"$BATS_TEST_TMPDIR/summary"
+    python3 - "$BATS_TEST_TMPDIR" <<'EOF'
+import json, sys
+def read(name):
+    return [entry["formatted"]["value"] for entry in json.load(open(f"{sys.argv[1]}/{name}"))]
+absolute = {"version", "length", "class_idx", "block_size", "generation", "inherited", "inherited_bytes",
+            "cap_blocks", "cached_blocks", "slabs", "slab_blocks"}
+parts = read("accounts") + [value["account"] for value in read("ended")]
+total = read("summary")[0]["totals"]["account"]
+assert total["allocs"] > 5 * 9973
+for field, value in total.items():
+    if field in absolute:
+        assert value == 0, field
+    elif isinstance(value, list):
+        assert value == [sum(column) for column in zip(*(part[field] for part in parts))], field
+    else:
+        assert value == sum(part[field] for part in parts), field
+EOF
+    nothing_lost
+}
+
+@test "an account that is refreshed while its process calls exec and ends is counted once" {
+    local reader rounds=100
+    attach_all
+    start_counts
+    bash -c 'while cat "$1/refresh"; do :; done' _ "$PINS" 2>/dev/null 3>&- &
+    reader=$!
+    STARTED+=" $reader"
+    tell spawn $rounds $SMALL 97
+    kill -KILL "$reader"
+    wait_for 20 has_ended $rounds
+    says_maps "$rounds $((rounds * 97)) $((rounds * 97))" ended counts processes allocs frees
+    nothing_lost
+}
+
+@test "a reader that is killed leaves the counts right and nothing behind" {
+    local reader
+    attach_all
+    start_counts
+    "$HKSTAT" --pin-dir "$PINS" --json 0.05 >"$BATS_TEST_TMPDIR/ticks" 3>&- &
+    reader=$!
+    STARTED+=" $reader"
+    tell churn $SMALL 9973
+    wait_for 20 test -s "$BATS_TEST_TMPDIR/ticks"
+    kill -KILL "$reader"
+    tell churn $SMALL 101
+    own_statistics_agree
+    nothing_lost
+    detach
+    watchers 0 0 "$PID"
+    [ ! -e "$PINS" ] || fail "pins are left"
+}
+
+@test "probes all: as many misses and drains are seen as the account tells" {
+    local seen told
+    attach_all --probes all
+    start_counts
+    tell threads 3 $SMALL 997
+    tell keep $LARGE 997
+    finish exit
+    told=$(maps summary misses)
+    says_maps "$told" events 0
+    nothing_lost
 }

@@ -53,10 +53,34 @@ LIB/libhakmem.so.${version%%.*}
 LIB/libhakmem.so.$version
 LIB/pkgconfig/hakmem.pc
 bin/hakmem-run
+bin/hkstat
+bin/hkstat-bpftool
 include/hakmem.h
+share/hakmem/WATCHING.md
+share/hakmem/hakmem_ace_fail.bt
+share/hakmem/hakmem_ace_fail_example.txt
+share/hakmem/hakmem_alloc_fail.bt
+share/hakmem/hakmem_alloc_fail_example.txt
+share/hakmem/hakmem_drains.bt
+share/hakmem/hakmem_drains_example.txt
+share/hakmem/hakmem_growth.bt
+share/hakmem/hakmem_growth_example.txt
+share/hakmem/hakmem_hit_rate.bt
+share/hakmem/hakmem_hit_rate_example.txt
+share/hakmem/hakmem_legacy.bt
+share/hakmem/hakmem_legacy_example.txt
+share/hakmem/hakmem_misses.bt
+share/hakmem/hakmem_misses_example.txt
+share/hakmem/hakmem_misuse.bt
+share/hakmem/hakmem_misuse_example.txt
+share/hakmem/hakmem_os_memory.bt
+share/hakmem/hakmem_os_memory_example.txt
 share/hakmem/hakmem_overview.bt
 share/hakmem/hakmem_overview_example.txt
+share/hakmem/hakmem_shared_fail.bt
+share/hakmem/hakmem_shared_fail_example.txt
 share/man/man1/hakmem-run.1
+share/man/man1/hkstat.1
 share/man/man3/libhakmem.3
 share/man/man7/hakmem.7
 FILES
@@ -217,4 +241,14 @@ PROGRAM
     env "PATH=$path" cmake --build build --parallel 2 --target hakmem hakmem_static hakmem-run
     run build/hakmem-run --show-config
     [ "$status" -eq 0 ]
+}
+
+@test "make with several jobs joins the objects once, for the static library and the unit tests" {
+    local tree="$BATS_TEST_TMPDIR/build" times
+    cmake -S "$HAKMEM_SOURCE" -B "$tree" -G "Unix Makefiles" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG=-O0 >"$tree.log"
+    # As the target `all` does it; the targets named to cmake --build are made one after the other.
+    make -C "$tree" -f CMakeFiles/Makefile2 -j 4 CMakeFiles/hakmem_static.dir/all CMakeFiles/hakmem_unit.dir/all >"$tree.log" 2>&1 ||
+        fail "$(cat "$tree.log")"
+    times=$(grep -c 'Joining the objects' "$tree.log")
+    [ "$times" -eq 1 ] || fail "joined $times times: two jobs write one file"
 }

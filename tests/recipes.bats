@@ -3,7 +3,6 @@ load lib/common
 load lib/watching
 
 README="$HAKMEM_SOURCE/README.md"
-PAGE="$HAKMEM_SOURCE/tools/WATCHING.md"
 
 setup_file() {
     watching_setup_file
@@ -43,16 +42,6 @@ try() {
     load_is_done
     end_tool
     nothing_amiss
-}
-
-# block SECTION NUMBER: that block of commands of a section of WATCHING.md; the text before the first section is section "".
-block() {
-    awk -v section="## $1" -v number="$2" '
-        /^## / { here = $0 }
-        inside && /^```/ { exit }
-        inside { print; found = 1 }
-        /^```sh/ && (here == section || (section == "## " && here == "")) && ++blocks == number { inside = 1 }
-        END { exit !found }' "$PAGE" || fail "WATCHING.md has no block $2 in '$1'"
 }
 
 @test "every one-liner has a test here" {
@@ -196,7 +185,7 @@ tells() {
 
 @test "WATCHING.md: the library of a process" {
     start_load misses
-    equal "$(bash -eu -c "$(block "" 1); echo \$LIB")" "$LIBRARY" "library"
+    equal "$(bash -eu -c "$(page_block "" 1); echo \$LIB")" "$LIBRARY" "library"
 }
 
 @test "WATCHING.md: perf counts a probe, records its events with arguments and stacks, and leaves nothing behind" {
@@ -205,7 +194,7 @@ tells() {
     LIB="$LIBRARY"
     EVENTS=yes
     start_load drains
-    start_tool 1 bash -eu -c "$(block perf 1)"
+    start_tool 1 bash -eu -c "$(page_block perf 1)"
     go
     load_is_done
     tool_ends
@@ -213,7 +202,7 @@ tells() {
     [ "$drains" -ge "$(($(fact "class 256" drains) + $(fact "class 512" drains)))" ] || fail "$(cat "$OUT.log" "$FACTS")"
     finish_load
     start_load drains
-    start_tool 1 bash -eu -c "$(block perf 2)"
+    start_tool 1 bash -eu -c "$(page_block perf 2)"
     go
     load_is_done
     tool_ends
@@ -222,7 +211,7 @@ tells() {
     equal "$(grep -c 'sdt_hakmem:tls_drain:' "$OUT")" "$drains" "events recorded, and counted before"
     grep -q '^drainer ' "$OUT" || fail "no thread:" "$(cat "$OUT")"
     grep -qE '^[[:space:]]+[0-9a-f]+ drainer' "$OUT" || fail "no caller in the stacks:" "$(cat "$OUT")"
-    bash -eu -c "$(block perf 3)"
+    bash -eu -c "$(page_block perf 3)"
     ! perf probe -l 2>&1 | grep -q "$LIBRARY" || fail "events are left"
     EVENTS=""
     finish_load
@@ -232,7 +221,7 @@ tells() {
     local name
     require_command gdb
     start_load misses
-    run bash -eu -c "$(block gdb 1)"
+    run bash -eu -c "$(page_block gdb 1)"
     [ "$status" -eq 0 ]
     while read -r name _; do
         grep -qE "^stap +hakmem +$name +0x[0-9a-f]+ +0x[0-9a-f]+ +.*libhakmem\.so" <<<"$output" || fail "no $name:" "$output"
@@ -245,13 +234,13 @@ tells() {
 @test "WATCHING.md: gdb stops where a bug is caught and where NULL is returned, with the stack of the caller" {
     require_command gdb
     start_load double_free
-    start_tool 2 bash -eu -c "$(block gdb 2)"
+    start_tool 2 bash -eu -c "$(page_block gdb 2)"
     go
     tool_ends
     says "argument 0 is 0"
     grep -qE '^#[0-9]+ .* in double_free \(' "$OUT" || fail "$(cat "$OUT")"
     start_load alloc_fail
-    start_tool 2 bash -eu -c "$(block gdb 2)"
+    start_tool 2 bash -eu -c "$(page_block gdb 2)"
     go
     load_is_done # it goes on
     tool_ends

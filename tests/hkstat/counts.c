@@ -10,7 +10,6 @@
 #include <dlfcn.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,9 +25,15 @@ struct churn {
     unsigned long count;
 };
 
+static void say(int fd, const char *text)
+{
+    if (write(fd, text, strlen(text)) < 0)
+        _exit(1);
+}
+
 static void die(const char *what)
 {
-    dprintf(STDERR_FILENO, "counts: %s\n", what);
+    say(STDERR_FILENO, what);
     _exit(1);
 }
 
@@ -36,7 +41,7 @@ static void *take(size_t size)
 {
     void *block = malloc(size);
     if (block == NULL)
-        die("no memory");
+        die("counts: no memory\n");
     return block;
 }
 
@@ -58,10 +63,10 @@ static void churn_in_threads(unsigned long threads, struct churn *work)
 {
     pthread_t ids[THREADS_MAX];
     if (threads > THREADS_MAX)
-        die("too many threads");
+        die("counts: too many threads\n");
     for (unsigned long i = 0; i < threads; i++)
         if (pthread_create(&ids[i], NULL, churn, work) != 0)
-            die("no thread");
+            die("counts: no thread\n");
     for (unsigned long i = 0; i < threads; i++)
         pthread_join(ids[i], NULL);
 }
@@ -70,7 +75,7 @@ static void await(pid_t child)
 {
     int status;
     if (child < 0 || waitpid(child, &status, 0) != child || status != 0)
-        die("a child failed");
+        die("counts: a child failed\n");
 }
 
 static void churn_in_fork(struct churn *work)
@@ -113,13 +118,17 @@ static void spawn(unsigned long times, const struct churn *work)
 static void print_stats(void)
 {
     struct hk_class_stats stats;
+    char line[128];
     __typeof__(&hk_class_stats) read_class = (__typeof__(&hk_class_stats))dlsym(RTLD_DEFAULT, "hk_class_stats");
     if (read_class == NULL)
-        die("not on hakmem");
+        die("counts: not on hakmem\n");
     for (unsigned class_idx = 0; read_class(class_idx, &stats, sizeof stats) == 0; class_idx++)
-        if (stats.allocs != 0)
-            dprintf(STDOUT_FILENO, "class %u %u %llu %llu %llu\n", class_idx, stats.block_size,
-                    (unsigned long long)stats.allocs, (unsigned long long)stats.frees, (unsigned long long)stats.misses);
+        if (stats.allocs != 0) {
+            snprintf(line, sizeof line, "class %u %u %llu %llu %llu\n", class_idx, stats.block_size,
+                     (unsigned long long)stats.allocs, (unsigned long long)stats.frees,
+                     (unsigned long long)stats.misses);
+            say(STDOUT_FILENO, line);
+        }
 }
 
 static void obey(const char *line)
@@ -151,8 +160,8 @@ static void obey(const char *line)
     else if (strcmp(name, "kill") == 0)
         raise(SIGKILL);
     else
-        die("no such command");
-    dprintf(STDOUT_FILENO, "ok\n");
+        die("counts: no such command\n");
+    say(STDOUT_FILENO, "ok\n");
 }
 
 int main(int argc, char **argv)
@@ -164,7 +173,7 @@ int main(int argc, char **argv)
         churn(&work);
         return 0;
     }
-    dprintf(STDOUT_FILENO, "ok\n");
+    say(STDOUT_FILENO, "ok\n");
     while (length < sizeof line && read(STDIN_FILENO, &line[length], 1) == 1) {
         if (line[length++] != '\n')
             continue;

@@ -43,7 +43,7 @@ attach() {
 
 # attach_all: to the copy of the library, in every process.
 attach_all() {
-    attach --all --library "$LIBRARY" "$@"
+    attach --library "$LIBRARY" "$@"
 }
 
 detach() {
@@ -124,10 +124,10 @@ watchers() {
 
 # wait_for SECONDS COMMAND...: until it succeeds.
 wait_for() {
-    local tries=$(($1 * 20))
+    local end=$((SECONDS + $1))
     shift
     until "$@"; do
-        [ $((tries -= 1)) -gt 0 ] || return 1
-        sleep 0.05
+        [ "$SECONDS" -lt "$end" ] || return 1
+        sleep 0.1
     done
 }

@@ -43,12 +43,16 @@ libtcmalloc_minimal.so.*            libtcmalloc-minimal4
 python3*/test/test_dict.py          libpython3-testsuite
 '
 
-# The package that `name` stands for: what comes with a version in its name is found by that of the distribution's python3.
+# The package that `name` stands for: what comes with a version in its name is found by that of the distribution's python3,
+# once apt knows the distribution's packages.
 hk_package() {
+    local found=
     case $1 in
-    libpython3-testsuite) apt-cache depends python3 | sed -nE 's/.*Depends: (python3\.[0-9]+)$/lib\1-testsuite/p' ;;
-    *) echo "$1" ;;
+    libpython3-testsuite)
+        found=$(apt-cache depends python3 2>/dev/null | sed -nE 's/.*Depends: (python3\.[0-9]+)$/lib\1-testsuite/p') || found=
+        ;;
     esac
+    echo "${found:-$1}"
 }
 
 # hk_have WHAT
@@ -61,7 +65,7 @@ hk_have() {
 hk_missing_packages() {
     local what package
     while read -r what package; do
-        [ -z "$what" ] || hk_have "$what" || echo "$package"
+        [ -z "$what" ] || hk_have "$what" || hk_package "$package"
     done <<<"$hk_needed"
 }
 
@@ -79,14 +83,15 @@ hk_without_starting_services() {
     return "$status"
 }
 
-# A package that this distribution doesn't have is left out: the tests that need it then say so.
+# A package that this distribution doesn't have, under that name or by a package that provides it, is left out: the tests
+# that need it then say so.
 hk_apt_install() {
     local package known=()
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -q || return
     for package in "$@"; do
         package=$(hk_package "$package")
-        if [ -n "$(apt-cache madison "$package" 2>/dev/null)" ]; then
+        if [ -n "$(apt-cache madison "$package" 2>/dev/null)" ] || apt-get install -s -q "$package" >/dev/null 2>&1; then
             known+=("$package")
         else
             echo "this distribution has no package $package" >&2

@@ -34,15 +34,18 @@ wait_for() {
     done
 }
 
-# start_load NAME [NAME=VALUE...]: a load that waits for its first line. PID and FACTS are its process and what it tells.
+# start_load LOADS [NAME=VALUE...]: a process that waits for its first line; LOADS are names of loads, one for each line. PID and
+# FACTS are the process and what it tells.
 start_load() {
     local name="$1" input
     shift
     LOADS=$((LOADS + 1))
     FACTS="$BATS_TEST_TMPDIR/facts$LOADS"
     input="$BATS_TEST_TMPDIR/input$LOADS"
+    GONE=0
     mkfifo "$input"
-    env "$@" "LD_PRELOAD=$LIBRARY" "$LOAD" "$name" <"$input" >"$FACTS" 2>"$FACTS.log" 3>&- &
+    # shellcheck disable=SC2086
+    env "$@" "LD_PRELOAD=$LIBRARY" "$LOAD" $name <"$input" >"$FACTS" 2>"$FACTS.log" 3>&- &
     PID=$!
     STARTED+=" $PID"
     exec {INPUT}>"$input"
@@ -51,11 +54,16 @@ start_load() {
 
 go() {
     echo >&"$INPUT"
+    GONE=$((GONE + 1))
+}
+
+all_done() {
+    [ "$(grep -cx done "$FACTS")" -ge "$GONE" ]
 }
 
 # The load has done what it had to, and waits.
 load_is_done() {
-    wait_for 60 grep -qx done "$FACTS" || fail "the load ended early:" "$(cat "$FACTS" "$FACTS.log")"
+    wait_for 60 all_done || fail "the load ended early:" "$(cat "$FACTS" "$FACTS.log")"
 }
 
 # finish_load: it ends well.
@@ -125,11 +133,11 @@ nothing_amiss() {
     ! grep -v RLIMIT_MEMLOCK "$OUT" "$OUT.log" | grep -E 'WARNING|ERROR|[Ll]ost|failed to' || fail "see above"
 }
 
-# The sum of a map's values whose keys match the pattern.
+# The sum of a map's values whose keys match the pattern, as they were shown last.
 sum_of() { # MAP PATTERN
     awk -v begin="$1[" -v pattern="$2" '
-        index($0, begin) == 1 && $0 ~ pattern { sum += substr($0, match($0, /[^ ]+$/)); found = 1 }
-        END { print sum + 0; exit !found }' "$OUT" || fail "no $1 with $2 in:" "$(cat "$OUT")"
+        index($0, begin) == 1 && $0 ~ pattern { key = $0; sub(/: [^ ]*$/, "", key); last[key] = $NF }
+        END { for (key in last) { sum += last[key]; found = 1 } print sum + 0; exit !found }' "$OUT" || fail "no $1 with $2 in:" "$(cat "$OUT")"
 }
 
 # counted_in HISTOGRAM: how many entries a histogram of OUT has.
@@ -143,4 +151,16 @@ counted_in() {
 # equal A B WHAT
 equal() {
     [ "$1" = "$2" ] || fail "$3: $1, but $2; see:" "$(cat "$OUT" "$FACTS")"
+}
+
+PAGE="$HAKMEM_SOURCE/tools/WATCHING.md"
+
+# page_block SECTION NUMBER: that block of commands of a section of WATCHING.md; the text before the first section is section "".
+page_block() {
+    awk -v section="## $1" -v number="$2" '
+        /^## / { here = $0 }
+        inside && /^```/ { exit }
+        inside { print; found = 1 }
+        /^```sh/ && (here == section || (section == "## " && here == "")) && ++blocks == number { inside = 1 }
+        END { exit !found }' "$PAGE" || fail "WATCHING.md has no block $2 in '$1'"
 }

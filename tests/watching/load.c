@@ -1,7 +1,7 @@
-/* load.c - loads for those who watch:  load NAME  says `ready`, waits for a line on standard input, does what NAME says, tells
- * what the allocator's own statistics make of it as lines `WHAT NUMBER...`, says `done`, and waits for a second line, so that
- * a tool can still find its symbols. The counts are primes: a number that is right by chance is unlikely.
- * Nothing but the load itself allocates. */
+/* load.c - loads for those who watch:  load NAME...  says `ready`; for each NAME it waits for a line on standard input, does what
+ * NAME says, tells what the allocator's own statistics make of it as lines `WHAT NUMBER...`, and says `done`; it ends at another
+ * line, so that a tool can still find its symbols. The counts are primes: a number that is right by chance is unlikely. Nothing
+ * but the load itself allocates. HAKMEM_LOAD_NAME is what the process calls itself. */
 #include "hakmem.h"
 
 #include <malloc.h>
@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -253,22 +254,31 @@ static const struct {
     {"double_free", double_free},
 };
 
-int main(int argc, char **argv)
+static void run(const char *name)
 {
-    if (argc != 2 || hk_stats == NULL)
-        fail(argc != 2 ? "usage: load NAME" : "not on hakmem");
     for (size_t i = 0; i < sizeof loads / sizeof *loads; i++) {
-        if (strcmp(argv[1], loads[i].name) != 0)
-            continue;
-        free(malloc(1));
-        say("ready\n");
-        await_line();
-        before = process();
-        loads[i].run();
-        say("done\n");
-        await_line();
-        return 0;
+        if (strcmp(name, loads[i].name) == 0) {
+            loads[i].run();
+            return;
+        }
     }
     fail("no such load");
-    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2 || hk_stats == NULL)
+        fail(argc < 2 ? "usage: load NAME..." : "not on hakmem");
+    if (getenv("HAKMEM_LOAD_NAME") != NULL)
+        prctl(PR_SET_NAME, getenv("HAKMEM_LOAD_NAME"));
+    free(malloc(1));
+    say("ready\n");
+    for (int i = 1; i < argc; i++) {
+        await_line();
+        before = process();
+        run(argv[i]);
+        say("done\n");
+    }
+    await_line();
+    return 0;
 }

@@ -96,8 +96,9 @@ static void explain(pid_t pid, enum process_found found, const char *path)
         complain("process %d has %s from another mount namespace: CAP_SYS_PTRACE is missing", (int)pid, path);
         break;
     case PROCESS_DELETED:
-        complain("process %d has %s, which was deleted or replaced since: CAP_CHECKPOINT_RESTORE is missing", (int)pid,
-                 path);
+        complain("process %d has %s, which was deleted or replaced since: %s is missing", (int)pid, path,
+                 has_capability(CAP_CHECKPOINT_RESTORE) ? "CAP_DAC_READ_SEARCH (it is another user's)"
+                                                        : "CAP_CHECKPOINT_RESTORE");
         break;
     case PROCESS_OTHER_ABI:
         complain("process %d: %s %s", (int)pid, path, library_problem(LIBRARY_OTHER_ABI));
@@ -286,7 +287,7 @@ static bool run(const struct request *request)
 {
     static struct aims aims;
     aims.count = aims.closed = 0;
-    bool done = find_aims(request, &aims);
+    bool done = collection_is_possible() && find_aims(request, &aims);
     int lock = done ? pins_lock(request->pin_dir) : -1;
     done = lock >= 0 && attach_or_undo(request, &aims);
     if (done && aims.closed > 0 && !has_capability(CAP_SYS_PTRACE))
@@ -304,8 +305,12 @@ static bool run(const struct request *request)
 
 static const struct argp_option options[] = {
     {"pid", 'p', "PID", 0, "Watch this process; may be given again", 0},
-    {"all", KEY_ALL, NULL, 0, "Watch every process that uses the library, now or later", 0},
-    {"library", KEY_LIBRARY, "FILE", 0, "With --all: this copy of the library, or this program linked with it, too", 0},
+    {"library", KEY_LIBRARY, "FILE", 0,
+     "Watch every process, now or later, that uses this copy of the library, or is this program linked with it; may be "
+     "given again",
+     0},
+    {"all", KEY_ALL, NULL, 0,
+     "The same for the copy that came with this tool, and for each that a process uses at this moment", 0},
     {"pin-dir", KEY_PIN_DIR, "DIR", 0, "Pin maps and links here, on a BPF file system; default " HK_PIN_DIR, 0},
     {"mode", KEY_MODE, "MODE", 0, "Permissions of the maps, octal; default 644: everybody may read", 0},
     {"group", KEY_GROUP, "GROUP", 0, "The maps belong to this group, and only it may read them unless --mode says else",
@@ -362,10 +367,8 @@ static void parse_group(const char *name, struct request *request, struct argp_s
 
 static void check_request(struct request *request, struct argp_state *state)
 {
-    if (request->pid_count == 0 && !request->all)
-        argp_error(state, "say whom to watch: --pid or --all");
-    if (request->path_count > 0 && !request->all)
-        argp_error(state, "--library goes with --all");
+    if (request->pid_count == 0 && request->path_count == 0 && !request->all)
+        argp_error(state, "say whom to watch: --pid, --library or --all");
     if (request->probes == 0)
         argp_error(state, "no probe is named");
     if (request->access.mode == 0)
@@ -425,8 +428,7 @@ int hkstat_attach(int argc, char **argv)
         .options = options,
         .parser = parse,
         .doc = "Watch processes that use hakmem: attach programs to its probes, pin them with the maps that they fill, "
-               "and "
-               "exit. The processes go on as they are. `hkstat detach` ends it.\v"
+               "and exit. The processes go on as they are. `hkstat detach` ends it.\v"
                "Needs CAP_BPF and CAP_PERFMON; CAP_SYS_PTRACE for processes of other users or mount namespaces, "
                "CAP_CHECKPOINT_RESTORE for a library that was deleted or replaced since it was loaded.",
     };

@@ -27,22 +27,24 @@
 
 /* ---- rights ---- */
 
-static bool may_collect(enum hk_link_kind kind)
+/* CAP_SYS_ADMIN stands for all of them. */
+static bool has_all(const struct capability *needed, const char *hint)
 {
-    static const struct capability perf_needs[] = {{CAP_SYS_ADMIN, "CAP_SYS_ADMIN"}, {0, NULL}};
-    static const struct capability multi_needs[] = {{CAP_BPF, "CAP_BPF"}, {CAP_PERFMON, "CAP_PERFMON"}, {0, NULL}};
-    if (has_capability(CAP_SYS_ADMIN)) /* stands for the others */
-        return true;
-    const char *missing = missing_capability(kind == HK_LINK_PERF_EVENT ? perf_needs : multi_needs);
+    const char *missing = has_capability(CAP_SYS_ADMIN) ? NULL : missing_capability(needed);
     if (missing != NULL)
-        complain("attaching needs %s, which this process does not have%s", missing,
-                 kind == HK_LINK_PERF_EVENT
-                     ? " (uprobe_multi links, since Linux 6.6, need CAP_BPF and CAP_PERFMON alone)"
-                     : "");
+        complain("attaching needs %s, which this process does not have%s", missing, hint);
     return missing == NULL;
 }
 
-/* Before anything is tried: what the kernel lacks altogether. */
+static bool may_link(enum hk_link_kind kind)
+{
+    static const struct capability needed[] = {{CAP_SYS_ADMIN, "CAP_SYS_ADMIN"}, {0, NULL}};
+    return kind != HK_LINK_PERF_EVENT ||
+           has_all(
+               needed,
+               ": it links by perf events (uprobe_multi links, since Linux 6.6, need CAP_BPF and CAP_PERFMON alone)");
+}
+
 static bool kernel_can(void)
 {
     uint32_t id;
@@ -56,6 +58,12 @@ static bool kernel_can(void)
         return false;
     }
     return true;
+}
+
+bool collection_is_possible(void)
+{
+    static const struct capability needed[] = {{CAP_BPF, "CAP_BPF"}, {CAP_PERFMON, "CAP_PERFMON"}, {0, NULL}};
+    return kernel_can() && has_all(needed, "");
 }
 
 /* ---- loading ---- */
@@ -222,14 +230,12 @@ void collection_init(struct collection *collection, const char *dir)
 bool collection_make(struct collection *collection, const struct collection_options *options)
 {
     collection->fresh = true;
-    if (!kernel_can())
-        return false;
     bool multi = !options->perf_events && links_have_multi();
     collection->summary.link_kind = multi ? HK_LINK_UPROBE_MULTI : HK_LINK_PERF_EVENT;
     collection->summary.version = HK_MAPS_VERSION;
     collection->summary.attached_at = boot_time();
     collection->summary.with_stacks = options->stacks;
-    if (!may_collect((enum hk_link_kind)collection->summary.link_kind))
+    if (!may_link((enum hk_link_kind)collection->summary.link_kind))
         return false;
     collection->skeleton = load(options, multi);
     if (collection->skeleton == NULL)
@@ -252,7 +258,7 @@ bool collection_open(struct collection *collection)
         complain("can't read %s/maps/summary: %s", dir, strerror(errno));
         return false;
     }
-    if (!may_collect((enum hk_link_kind)collection->summary.link_kind))
+    if (!may_link((enum hk_link_kind)collection->summary.link_kind))
         return false;
     collection->targets = pins_open_map(dir, "targets", true);
     if (collection->targets < 0) {

@@ -22,7 +22,10 @@ struct collection {
     struct hakmem *skeleton; /* NULL unless fresh */
 };
 
-/* Before anything else: what is in the pin folder is neither made nor opened yet. */
+/* Whether the kernel has what it takes, and the process the capabilities. */
+bool collection_is_possible(void);
+
+/* Before all that follows: what is in the pin folder is neither made nor opened yet. */
 void collection_init(struct collection *collection, const char *dir);
 
 /* Load and pin all but the summary: until collection_publish() no reader takes the pins for whole. */

@@ -8,7 +8,7 @@
 static void print_scaled(char *out, double value, double step, const char *const *units)
 {
     if (isnan(value)) {
-        strcpy(out, "-");
+        snprintf(out, CELL_SIZE, "-");
         return;
     }
     size_t unit = 0;
@@ -37,9 +37,9 @@ void print_bytes(char *out, double value)
 void print_percent(char *out, double value)
 {
     if (isnan(value))
-        strcpy(out, "-");
+        snprintf(out, CELL_SIZE, "-");
     else if (value >= 1)
-        strcpy(out, "100");
+        snprintf(out, CELL_SIZE, "100");
     else
         snprintf(out, CELL_SIZE, "%.1f", floor(value * 1e3) / 10);
 }
@@ -163,7 +163,7 @@ static void print_pid(char *out, double value)
 static void print_size(char *out, double value)
 {
     if (isinf(value))
-        strcpy(out, "huge");
+        snprintf(out, CELL_SIZE, "huge");
     else
         snprintf(out, CELL_SIZE, "%.0f", value);
 }

@@ -159,7 +159,7 @@ static void draw_head(const struct dashboard *board)
     print_bytes(live, (double)tick_live_bytes(&tick->total.account));
     const char *per = first ? "" : "/s";
     draw_format(1, 0, PAINT_PLAIN, "all: alloc%s %s  hit%% %s  miss%s %s  drain%s %s  live %s%s", per, rates[0],
-                rates[3], per, rates[1], per, rates[2], live, first ? "  (counts from the start; rates follow)" : "");
+                rates[3], per, rates[1], per, rates[2], live, first ? "  (since start)" : "");
 }
 
 static void draw_foot(const struct dashboard *board)
@@ -170,10 +170,9 @@ static void draw_foot(const struct dashboard *board)
     else if (board->result != SOURCE_TICK)
         draw_text(y, 0, PAINT_BAD, board->message);
     else if (board->view == VIEW_PROCESSES)
-        draw_text(y, 0, PAINT_DIM,
-                  "? help  Enter open  <> sort  r reverse  / filter  Space pause  +- interval  q quit");
+        draw_text(y, 0, PAINT_DIM, "? help  Enter open  <> sort  / filter  Space pause  +- interval  q quit");
     else
-        draw_text(y, 0, PAINT_DIM, "? help  Tab panel  <> sort  r reverse  Space pause  +- interval  Esc back  q quit");
+        draw_text(y, 0, PAINT_DIM, "? help  Tab panel  <> sort  Space pause  +- interval  Esc back  q quit");
 }
 
 static void draw_help(struct area area)

@@ -95,8 +95,7 @@ void draw_curve(int y, int x, int width, const float *values, size_t count)
         most = values[i] > most ? values[i] : most;
     char *at = text;
     for (size_t i = first; i < count && width > 0; i++) {
-        int step = most > 0 ? (int)ceilf(values[i] / most * STEPS) - 1 : 0;
-        step = step < 0 ? 0 : step;
+        int step = values[i] > 0 ? (int)ceilf(values[i] / most * STEPS) - 1 : 0;
         if (isnan(values[i]))
             *at++ = ' ';
         else if (drawn_utf8)

@@ -74,7 +74,7 @@ static void get_text(struct decoding *decoding, const json_t *object, const char
     if (text == NULL || strlen(text) >= size || !safe_text_check(text))
         refuse(decoding, "'%s' isn't a name as hkstat writes it", name);
     else
-        strcpy(out, text);
+        memcpy(out, text, strlen(text) + 1);
 }
 
 static void get_field(struct decoding *decoding, const json_t *value, void *base, const struct field *field)

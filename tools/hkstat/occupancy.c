@@ -16,6 +16,7 @@
  * checked against what each SuperSlab says of itself. Only what lies before the bitmaps is read. */
 #define HEAD_SIZE offsetof(struct superslab, bits)
 #define MOST_INDEX ((uint64_t)1 << 26) /* SuperSlabs in the largest region: 128 TiB */
+#define MOST_WRONG 256u                /* that went away while they were read, or were never there */
 
 enum symbol { SYMBOL_ACCOUNT, SYMBOL_BASE, SYMBOL_UNITS, SYMBOL_MAP, SYMBOL_SUPERSLABS, SYMBOLS };
 
@@ -122,7 +123,8 @@ static bool read_region(pid_t pid, const uint64_t values[SYMBOLS], uint64_t bias
     }
     uint64_t most = units / HK_UNITS_PER_SUPERSLAB < MOST_INDEX ? units / HK_UNITS_PER_SUPERSLAB : MOST_INDEX;
     unsigned empty_in_a_row = 0;
-    for (uint64_t idx = 0; idx < most && empty_in_a_row < OCCUPANCY_MOST && !occupancy->more; idx++) {
+    for (uint64_t idx = 0; idx < most && empty_in_a_row < OCCUPANCY_MOST && wrong < MOST_WRONG && !occupancy->more;
+         idx++) {
         size_t within = idx % 512, left = most - idx < 512 ? most - idx : 512;
         if (within == 0 && !read_memory(pid, table + idx * sizeof entries[0], entries, left * sizeof entries[0]))
             break;
@@ -139,7 +141,7 @@ static bool read_region(pid_t pid, const uint64_t values[SYMBOLS], uint64_t bias
         else
             wrong++;
     }
-    if (wrong > occupancy->count) {
+    if (wrong == MOST_WRONG || wrong > occupancy->count) {
         snprintf(error, OCCUPANCY_ERROR_SIZE,
                  "the process's library lays out its SuperSlabs in another way than this hkstat knows");
         return false;

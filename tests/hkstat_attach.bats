@@ -1,0 +1,372 @@
+# hkstat_attach.bats - hkstat attach, detach and status: who is found, what is left behind, and what is said when it can't be.
+load lib/common
+load lib/attached
+
+setup_file() {
+    attached_setup_file
+}
+
+teardown_file() {
+    attached_teardown_file
+}
+
+setup() {
+    attached_setup
+}
+
+teardown() {
+    attached_teardown
+    [ -z "${BPFFS:-}" ] || umount "$BPFFS"
+}
+
+# as_nobody CAPABILITIES COMMAND...: with those alone; "+bpf,+perfmon", or "-all" for none.
+as_nobody() {
+    local capabilities="$1"
+    shift
+    setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps="$capabilities" --ambient-caps="$capabilities" "$@"
+}
+
+# nobodys_bpffs: a BPF file system in which an ordinary user may pin.
+nobodys_bpffs() {
+    BPFFS="$SHARED/bpffs"
+    mkdir -p "$BPFFS"
+    mount -t bpf bpf "$BPFFS"
+    chown 65534:65534 "$BPFFS"
+    PINS="$BPFFS/pins"
+}
+
+# status_says LINE-PART...
+status_says() {
+    local part
+    run "$HKSTAT" status --pin-dir "$PINS"
+    [ "$status" -eq 0 ] || fail "nothing is attached:" "$output"
+    for part in "$@"; do
+        [[ "$output" == *"$part"* ]] || fail "status does not say '$part':" "$output"
+    done
+}
+
+# hide_library start_counts: where the process has its library, others see an empty folder.
+hide_library() {
+    local hidden="$SHARED/hidden" library="$LIBRARY"
+    mkdir -p "$hidden"
+    LIBRARY="$hidden/libhakmem.so" "$@" unshare -m sh -c \
+        'mount -t tmpfs tmpfs "$0" && cp "$1" "$0/libhakmem.so" && shift && exec "$@"' "$hidden" "$library"
+}
+
+nothing_left() {
+    [ ! -e "$PINS" ] || fail "pins are left:" "$(find "$PINS")"
+}
+
+@test "attach to one process, then to another; attach again; detach" {
+    local first
+    start_counts
+    first=$PID
+    attach -p "$first"
+    watchers 0 1 "$first"
+    start_counts
+    watchers 0 0 "$PID"
+    run attach -p "$first" -p "$PID"
+    [[ "$output" == *"attached already: process $first,"*"attached: process $PID,"* ]] || fail "$output"
+    watchers 0 1 "$PID"
+    status_says "process $first with $LIBRARY: default probes" "process $PID with $LIBRARY: default probes" "lost: 0"
+    detach
+    watchers 0 0 "$PID"
+    watchers 0 0 "$first"
+    nothing_left
+}
+
+@test "attach to all: the processes that run and those that start later, each watched once" {
+    start_counts
+    attach -p "$PID"
+    attach_all
+    watchers 0 1 "$PID"
+    status_says "all processes with $LIBRARY: default probes"
+    [[ "$output" != *"process $PID with"* ]] || fail "watched twice:" "$output"
+    run attach -p "$PID"
+    [[ "$output" == *"attached already: process $PID,"* ]] || fail "$output"
+    start_counts
+    watchers 0 1 "$PID"
+    tell churn 3000 101
+    says_maps "1" process "$PID" thread_starts
+    detach
+    watchers 0 0 "$PID"
+    nothing_left
+}
+
+@test "attach to all probes, or to some" {
+    start_counts
+    attach -p "$PID" --probes cache_report,misuse
+    status_says "process $PID with $LIBRARY: cache_report,misuse"
+    attach -p "$PID" --probes all
+    watchers 1 1 "$PID"
+    run "$HKSTAT" attach -p "$PID" --pin-dir "$PINS" --probes nonsense
+    [ "$status" -ne 0 ] && [[ "$output" == *"there is no probe 'nonsense'"* ]] || fail "$status: $output"
+}
+
+@test "with nothing attached detach and status say so" {
+    run detach
+    [ "$status" -eq 0 ] && [ "$output" = "nothing is attached" ] || fail "$status: $output"
+    run "$HKSTAT" status --pin-dir "$PINS"
+    [ "$status" -eq 1 ] && [ "$output" = "nothing is attached" ] || fail "$status: $output"
+    nothing_left
+}
+
+@test "attach and detach take less than a second" {
+    local begin attached
+    start_counts
+    begin=$(date +%s%N)
+    attach -p "$PID"
+    attached=$(date +%s%N)
+    detach
+    echo "attach: $(((attached - begin) / 1000000)) ms, detach: $((($(date +%s%N) - attached) / 1000000)) ms"
+    # The machine may be busy with other tests: the bound is wide, and shuts out what would take a second on an idle one.
+    [ $((attached - begin)) -lt 3000000000 ] && [ $(($(date +%s%N) - attached)) -lt 3000000000 ]
+}
+
+@test "by perf events, as on kernels before 6.6" {
+    start_counts
+    attach -p "$PID" --perf-events --probes cache_report,thread_exit,os_map
+    watchers 0 1 "$PID"
+    status_says "by perf events"
+    tell churn 3000 9973
+    finish exit
+    says_maps "1 9973 9973" ended counts processes allocs frees
+    nothing_lost
+    detach
+    nothing_left
+}
+
+@test "stacks of failing callers are kept on demand" {
+    attach_all --stacks
+    status_says "with stacks"
+    start_counts env HAKMEM_CONF=region:0
+    tell keep 3000 97
+    finish exit
+    [ "$(maps stacks 0 1)" -gt 0 ] || fail "no stack of a shared_fail"
+    nothing_lost
+    detach
+    attach_all
+    refuses "keeps no stacks" "$HKSTAT" attach --library "$LIBRARY" --pin-dir "$PINS" --stacks
+    attach_all
+}
+
+@test "an attach that is killed leaves nothing that the next can't take away" {
+    local delay
+    start_counts
+    for delay in 0.02 0.05 0.1 0.15 0.2 0.3; do
+        run timeout --signal=KILL "$delay" "$HKSTAT" attach -p "$PID" --pin-dir "$PINS"
+        [ "$delay" != 0.1 ] || { detach && nothing_left && watchers 0 0 "$PID"; }
+    done
+    attach -p "$PID"
+    watchers 0 1 "$PID"
+    detach
+    watchers 0 0 "$PID"
+    nothing_left
+}
+
+@test "loaders that run at the same time wait for each other" {
+    local i pids=()
+    start_counts
+    for i in 1 2 3 4 5 6; do
+        if ((i % 3 == 0)); then
+            "$HKSTAT" detach --pin-dir "$PINS" 3>&- &
+        else
+            "$HKSTAT" attach -p "$PID" --pin-dir "$PINS" 3>&- &
+        fi
+        pids+=($!)
+    done
+    for i in "${pids[@]}"; do
+        wait "$i" || fail "one of them failed"
+    done
+    attach -p "$PID"
+    watchers 0 1 "$PID"
+    detach
+    watchers 0 0 "$PID"
+    nothing_left
+}
+
+@test "a statically linked program is found by its own probes" {
+    local program="$SHARED/linked"
+    cc -O1 -o "$program" "$HAKMEM_SOURCE/tests/hkstat/counts.c" -I"$HAKMEM_SOURCE/src" -D_GNU_SOURCE -rdynamic \
+        "$HAKMEM_BUILD/libhakmem.a" -lpthread -ldl
+    coproc COUNTING { exec "$program" 3>&-; }
+    PID=$COUNTING_PID
+    STARTED+=" $PID"
+    exec {TO}>&"${COUNTING[1]}" {FROM}<&"${COUNTING[0]}"
+    answer
+    attach -p "$PID"
+    status_says "process $PID with $program: default probes"
+    tell churn 3000 9973
+    finish exit
+    says_maps "1 9973" ended linked processes frees
+    nothing_lost
+}
+
+@test "a library in another mount namespace, and one that was replaced" {
+    cp "$LIBRARY" "$SHARED/old.so"
+    hide_library start_counts
+    attach -p "$PID"
+    tell churn 3000 997
+    own=$(tell stats | awk '$4 == 997 { print $2 }')
+    refresh
+    says_maps 997 account "$PID" "$own" allocs
+    LIBRARY="$SHARED/old.so" start_counts
+    rm "$SHARED/old.so"
+    cp "$LIBRARY" "$SHARED/old.so"
+    attach -p "$PID"
+    tell churn 3000 997
+    tell stats >"$BATS_TEST_TMPDIR/own"
+    refresh
+    says_maps 997 account "$PID" "$own" allocs
+    nothing_lost
+}
+
+@test "CAP_BPF and CAP_PERFMON are enough, and a missing one is named" {
+    nobodys_bpffs
+    local -a call=("$HKSTAT" attach --library "$LIBRARY" --pin-dir "$PINS")
+    refuses "CAP_BPF" as_nobody -all "${call[@]}"
+    nothing_left
+    refuses "CAP_PERFMON" as_nobody +bpf "${call[@]}"
+    refuses "CAP_SYS_ADMIN" as_nobody +bpf,+perfmon "${call[@]}" --perf-events
+    run as_nobody +bpf,+perfmon "${call[@]}"
+    [ "$status" -eq 0 ] || fail "$output"
+    start_counts
+    tell churn 3000 9973
+    finish exit
+    says_maps "1 9973" ended counts processes allocs
+    run as_nobody +bpf,+perfmon "$HKSTAT" detach --pin-dir "$PINS"
+    [ "$status" -eq 0 ] || fail "$output"
+    nothing_left
+}
+
+@test "another mount namespace needs CAP_SYS_PTRACE, a deleted library CAP_CHECKPOINT_RESTORE" {
+    nobodys_bpffs
+    hide_library start_counts
+    refuses "CAP_SYS_PTRACE" as_nobody +bpf,+perfmon "$HKSTAT" attach -p "$PID" --pin-dir "$PINS"
+    run as_nobody +bpf,+perfmon,+sys_ptrace "$HKSTAT" attach -p "$PID" --pin-dir "$PINS"
+    [ "$status" -eq 0 ] || fail "$output"
+
+    cp "$LIBRARY" "$SHARED/deleted.so"
+    LIBRARY="$SHARED/deleted.so" start_counts
+    rm "$SHARED/deleted.so"
+    refuses "CAP_CHECKPOINT_RESTORE" as_nobody +bpf,+perfmon,+sys_ptrace "$HKSTAT" attach -p "$PID" --pin-dir "$PINS"
+    refuses "CAP_DAC_READ_SEARCH" as_nobody +bpf,+perfmon,+sys_ptrace,+checkpoint_restore \
+        "$HKSTAT" attach -p "$PID" --pin-dir "$PINS"
+    run as_nobody +bpf,+perfmon,+sys_ptrace,+checkpoint_restore,+dac_read_search \
+        "$HKSTAT" attach -p "$PID" --pin-dir "$PINS"
+    [ "$status" -eq 0 ] || fail "$output"
+}
+
+@test "everybody may read, or whom --mode and --group choose" {
+    nobodys_bpffs
+    chmod 755 "$BPFFS"
+    attach_all
+    run as_nobody -all "$HKSTAT" status --pin-dir "$PINS"
+    [ "$status" -eq 0 ] && [[ "$output" == *"all processes with $LIBRARY"* ]] || fail "$status: $output"
+    run as_nobody -all cat "$PINS/refresh"
+    [ "$status" -eq 0 ] || fail "$output"
+    attach_all --mode 600
+    refuses "permission denied" as_nobody -all "$HKSTAT" status --pin-dir "$PINS"
+    attach_all --group nogroup
+    run as_nobody -all "$HKSTAT" status --pin-dir "$PINS"
+    [ "$status" -eq 0 ] || fail "$output"
+    [ "$(stat -c '%a %G' "$PINS/maps/accounts")" = "640 nogroup" ] || fail "$(stat "$PINS/maps/accounts")"
+}
+
+@test "no such process, a process without hakmem, without probes, or with probes of another ABI" {
+    local probes="$BATS_TEST_TMPDIR/probes"
+    refuses "no process 4194303" "$HKSTAT" attach -p 4194303 --pin-dir "$PINS"
+    refuses "process $$ does not use hakmem" "$HKSTAT" attach -p $$ --pin-dir "$PINS"
+
+    mkdir "$SHARED/bare"
+    echo 'int nothing;' | cc -shared -fPIC -x c - -o "$SHARED/bare/libhakmem.so"
+    env "LD_PRELOAD=$SHARED/bare/libhakmem.so" sleep 60 3>&- &
+    STARTED+=" $!"
+    wait_for 10 grep -q libhakmem "/proc/$!/maps"
+    refuses "has no hakmem probes" "$HKSTAT" attach -p $! --pin-dir "$PINS"
+    refuses "has no hakmem probes" "$HKSTAT" attach --library "$SHARED/bare/libhakmem.so" --pin-dir "$PINS"
+
+    mkdir -p "$probes/src"
+    cp -r "$HAKMEM_SOURCE/probes" "$probes/"
+    cp "$HAKMEM_SOURCE/src/base.h" "$probes/src/"
+    sed -i 's/HK_PROBE(cache_report, 4, (class_idx, account, generation, length)/HK_PROBE(cache_report, 3, (class_idx, account, generation)/' \
+        "$probes/probes/hakmem_probes.def"
+    cc -shared -fPIC "$probes/probes/probes.c" -o "$SHARED/other.so"
+    refuses "another version of their ABI" "$HKSTAT" attach --library "$SHARED/other.so" --pin-dir "$PINS"
+    env "LD_PRELOAD=$SHARED/other.so" sleep 60 3>&- &
+    STARTED+=" $!"
+    wait_for 10 grep -q other.so "/proc/$!/maps"
+    refuses "another version of their ABI" "$HKSTAT" attach -p $! --pin-dir "$PINS"
+    refuses "No such file" "$HKSTAT" attach --library "$SHARED/nothing.so" --pin-dir "$PINS"
+    refuses "is no program or library" "$HKSTAT" attach --library /dev/null --pin-dir "$PINS"
+    nothing_left
+}
+
+@test "no BPF in the kernel, and no BTF" {
+    require_command strace
+    local -a call=("$HKSTAT" attach --library "$LIBRARY" --pin-dir "$PINS")
+    refuses "this kernel has no bpf(2)" strace -qq -o /dev/null -e trace=bpf -e inject=bpf:error=ENOSYS "${call[@]}"
+    refuses "this kernel gives no BTF" unshare -m sh -c 'mount -t tmpfs tmpfs /sys/kernel/btf && exec "$@"' _ "${call[@]}"
+    nothing_left
+}
+
+@test "a folder that is not on a bpffs, and how to mount one" {
+    refuses "mount -t bpf bpf /sys/fs/bpf" "$HKSTAT" attach --library "$LIBRARY" --pin-dir "$BATS_TEST_TMPDIR/pins"
+    [ ! -e "$BATS_TEST_TMPDIR/pins" ]
+    mkdir "$BATS_TEST_TMPDIR/kept"
+    refuses "mount -t bpf bpf /sys/fs/bpf" "$HKSTAT" detach --pin-dir "$BATS_TEST_TMPDIR/kept"
+    [ -d "$BATS_TEST_TMPDIR/kept" ]
+}
+
+@test "pins of another version" {
+    mkdir -p "$PINS/maps"
+    bpftool map create "$PINS/maps/summary" type array key 4 value 8 entries 1 name summary
+    refuses "pins of another version" "$HKSTAT" attach --library "$LIBRARY" --pin-dir "$PINS"
+    refuses "pins of another version" "$HKSTAT" status --pin-dir "$PINS"
+    detach
+    nothing_left
+    attach_all
+}
+
+@test "a map that is full is told, with what to do" {
+    attach_all --max-processes 1
+    start_counts
+    tell churn 3000 101
+    start_counts
+    tell churn 3000 101
+    status_says "since a map was full: detach, and attach with a larger --max-processes"
+    [ "$(maps lost)" -gt 0 ]
+}
+
+@test "a process that fires probes with arguments that can't be harms nobody" {
+    local program="$SHARED/hostile"
+    cc -O1 -I"$HAKMEM_SOURCE" "$HAKMEM_SOURCE/tests/hkstat/hostile.c" "$HAKMEM_SOURCE/probes/probes.c" -o "$program"
+    attach_all --library "$program" --probes all --stacks
+    start_counts
+    tell churn 3000 9973
+    "$program" </dev/null
+    tell churn 3000 101
+    tell stats >"$BATS_TEST_TMPDIR/own"
+    refresh
+    maps classes "$PID" >"$BATS_TEST_TMPDIR/seen"
+    diff "$BATS_TEST_TMPDIR/own" "$BATS_TEST_TMPDIR/seen" >&2 || fail "another process's counts have changed"
+    [ "$(maps lost)" -gt 0 ] || fail "nothing was called impossible"
+    run "$HKSTAT" status --pin-dir "$PINS"
+    [ "$status" -eq 0 ] || fail "$output"
+    says_maps 1 ended hostile processes
+}
+
+@test "usage errors say what is wrong" {
+    local -a attach=("$HKSTAT" attach --pin-dir "$PINS")
+    run "${attach[@]}"
+    [ "$status" -ne 0 ] && [[ "$output" == *"say whom to watch"* ]] || fail "$status: $output"
+    run "${attach[@]}" -p 0
+    [ "$status" -ne 0 ] && [[ "$output" == *"0 is no process"* ]] || fail "$status: $output"
+    run "${attach[@]}" -p 12x
+    [ "$status" -ne 0 ] && [[ "$output" == *"12x is no process"* ]] || fail "$status: $output"
+    run "${attach[@]}" --all --mode 999
+    [ "$status" -ne 0 ] && [[ "$output" == *"999 is no mode"* ]] || fail "$status: $output"
+    run "${attach[@]}" --all --group "no such group"
+    [ "$status" -ne 0 ] && [[ "$output" == *"there is no group"* ]] || fail "$status: $output"
+    nothing_left
+}

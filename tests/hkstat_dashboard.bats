@@ -1,0 +1,333 @@
+# hkstat_dashboard.bats - the dashboard in a real terminal (tmux): what it shows is what --json tells.
+load lib/common
+load lib/attached
+
+setup_file() {
+    attached_setup_file
+}
+
+teardown_file() {
+    attached_teardown_file
+}
+
+setup() {
+    attached_setup
+    require_command tmux
+    require_command jq
+    SOCKET="$SHARED/tmux-$BASHPID"
+}
+
+teardown() {
+    tmux -S "$SOCKET" kill-server 2>/dev/null || [ $? -eq 1 ]
+    attached_teardown
+}
+
+hkstat() {
+    "$HKSTAT" --pin-dir "$PINS" "$@"
+}
+
+# A load that rests: its numbers stand still while they are compared.
+start_watched() {
+    start_counts
+    attach -p "$PID"
+    tell keep 3000 23
+    tell churn 5000 9973
+    tell keep 100000 3
+    tell stats >/dev/null
+}
+
+# open_terminal COLUMNS LINES COMMAND...: in a terminal of that size; the shell outlives it and tells its status.
+open_terminal() {
+    local columns=$1 lines=$2
+    shift 2
+    tmux -S "$SOCKET" -f /dev/null new-session -d -x "$columns" -y "$lines" \
+        "env LC_ALL=C.UTF-8 $(printf '%q ' "$@"); echo ended with \$?; exec sleep 1000" 3>&-
+    STARTED+=" $(tmux -S "$SOCKET" display-message -p '#{pane_pid}')"
+}
+
+open_dashboard() { # COLUMNS LINES OPTION...
+    open_terminal "$1" "$2" "$HKSTAT" --pin-dir "$PINS" "${@:3}"
+}
+
+screen() {
+    tmux -S "$SOCKET" capture-pane -p
+}
+
+keys() {
+    tmux -S "$SOCKET" send-keys "$@"
+}
+
+shows() {
+    screen | grep -qE -e "$1"
+}
+
+# await TEXT: until the screen shows it, a regular expression.
+await() {
+    wait_for 20 shows "$1" || fail "the screen doesn't show '$1':" "$(screen)"
+}
+
+shows_not() {
+    ! shows "$1"
+}
+
+await_gone() {
+    wait_for 20 shows_not "$1" || fail "the screen still shows '$1':" "$(screen)"
+}
+
+class_row() { # SIZE FIELD: of the opened process
+    screen | awk -v size="$1" -v field="$2" '$1 == size { print $field }'
+}
+
+@test "the list of processes: the numbers of --json, and 80 columns suffice" {
+    start_watched
+    open_dashboard 80 24
+    await "^ *$PID counts "
+    local live
+    live=$(hkstat --json | jq '.processes[0].live_bytes')
+    screen | awk -v pid="$PID" -v live="$live" '
+        function bytes(text) { return text * (text ~ /K$/ ? 1024 : text ~ /M$/ ? 1048576 : 1) }
+        $1 == pid { seen = 1; shown = bytes($9); if (shown < live * 0.99 || shown > live * 1.01) exit 1 }
+        END { exit !seen }' || fail "live isn't $live:" "$(screen)"
+    await "processes 1 +lost 0"
+    [ "$(screen | awk '/live +mapped/ { print NF }')" -eq 10 ]
+    [ "$(screen | wc -L)" -le 80 ]
+    shows_not '\+$' || fail "something is cut off at 80 columns:" "$(screen)"
+}
+
+@test "a process: its classes have the counts of --json" {
+    start_watched
+    open_dashboard 80 24
+    await "^ *$PID counts "
+    keys Enter
+    await '^ *\^size'
+    local size live slabs
+    while read -r size live slabs; do
+        [ "$(class_row "$size" 8)" = "$live" ] || fail "class $size isn't live $live:" "$(screen)"
+        [ "$(class_row "$size" 9)" = "$slabs" ] || fail "class $size has other slabs than $slabs:" "$(screen)"
+    done < <(hkstat --json | jq -r '.processes[0].classes[] | select(.size == 3072 or .size == 5120) | "\(.size) \(.live_bytes) \(.slabs)"' |
+        awk '{ $2 = $2 < 10000 ? $2 : sprintf("%.1fK", $2 / 1024); print }')
+    keys Escape
+    await "^ *$PID counts "
+}
+
+@test "a process: events and histograms have the counts of --json" {
+    start_watched
+    open_dashboard 80 60 -p "$PID"
+    await '1 classes'
+    keys 3
+    await '^Refills'
+    local name count
+    while read -r name count; do
+        shows "^ +$name +$count( |$)" || fail "not $count $name:" "$(screen)"
+    done < <(hkstat --json | jq -r '.processes[0] | (.refills_by + .ace_fail + .shared_fail_by) | to_entries[] | "\(.key) \(.value)"')
+    keys 2
+    await 'hits between misses'
+    while read -r count; do
+        shows " $count " || fail "no bucket of $count:" "$(screen)"
+    done < <(hkstat --json | jq '.processes[0].hits_per_miss[] | select(. > 0)')
+    keys j
+    await 'blocks of [0-9]+ bytes'
+}
+
+@test "sort, and the other way round" {
+    start_watched
+    open_dashboard 80 24 -p "$PID"
+    await '\^size'
+    local sizes
+    sizes=$(screen | awk '$1 ~ /^[0-9]+$/ && NF == 10 { print $1 }')
+    [ "$(wc -w <<<"$sizes")" -ge 3 ]
+    [ "$sizes" = "$(sort -n <<<"$sizes")" ]
+    keys r
+    await 'vsize'
+    [ "$(screen | awk '$1 ~ /^[0-9]+$/ && NF == 10 { print $1 }')" = "$(sort -rn <<<"$sizes")" ]
+    keys '<' '<' '<'
+    await 'vlive'
+    [ "$(screen | awk '$1 ~ /^[0-9]+$/ && NF == 10 { print $1; exit }')" = 106496 ] ||
+        [ "$(screen | awk '$1 ~ /^[0-9]+$/ && NF == 10 { print $1; exit }')" = 114688 ] || fail "$(screen)"
+}
+
+@test "filter by name and by pid" {
+    start_watched
+    open_dashboard 80 24
+    await "^ *$PID counts "
+    keys / n o s u c h
+    await "filter.*nosuch_"
+    await_gone "^ *$PID counts "
+    keys BSpace BSpace BSpace BSpace BSpace BSpace C O U N
+    await "^ *$PID counts "
+    keys Enter
+    await "filter 'COUN'"
+    keys / Escape
+    await_gone "filter '"
+    keys / "${PID}9" Enter
+    await_gone "^ *$PID counts "
+    keys Escape
+    await "^ *$PID counts "
+}
+
+@test "every size of terminal, from tiny to huge, and back" {
+    start_watched
+    open_dashboard 80 24 -p "$PID"
+    await '\^size'
+    local size panel
+    for size in '20 5' '1 1' '3 60' '300 100' '47 3' '80 24'; do
+        tmux -S "$SOCKET" resize-window -x "${size% *}" -y "${size#* }"
+        for panel in 1 2 3 4 5 '?' '?'; do
+            keys "$panel"
+            sleep 0.05
+        done
+    done
+    keys 1
+    await '\^size +alloc'
+    await '\? help .* q quit'
+}
+
+@test "pause stands still, steps, and goes on; the interval changes" {
+    start_watched
+    open_dashboard 80 24
+    await "^ *$PID counts "
+    keys -
+    await 'every 0.5s'
+    keys -
+    await 'every 0.25s'
+    keys Space
+    await 'paused'
+    local before
+    before=$(screen)
+    tell churn 5000 20011
+    sleep 1
+    [ "$(screen)" = "$before" ] || fail "a pause doesn't stand still"
+    keys n
+    wait_for 20 other_than "$before" || fail "no step in a pause"
+    keys Space
+    await_gone 'paused'
+    keys + +
+    await 'every 1s'
+}
+
+other_than() {
+    [ "$(screen)" != "$1" ]
+}
+
+@test "the history shows a burst, the map its SuperSlabs" {
+    start_watched
+    open_dashboard 80 40 -p "$PID"
+    await '\^size'
+    keys - - 4
+    await 'alloc/s'
+    tell churn 5000 300007
+    await '^alloc/s .*[▂▃▄▅▆▇█]'
+    keys 5
+    await '^[0-9a-f]{12} [0-9#L.-]{32}$'
+    # Three blocks of 100,000 bytes take two units each.
+    [ "$(screen | grep -oE '^[0-9a-f]{12} .*' | tr -cd L | wc -c)" -ge 6 ] || fail "$(screen)"
+}
+
+@test "an ordinary user sees all but the map, which says why" {
+    start_watched
+    open_terminal 80 24 setpriv --reuid=65534 --regid=65534 --clear-groups "$HKSTAT" --pin-dir "$PINS"
+    await "^ *$PID counts "
+    keys Enter 5
+    await "Not shown: may not read the process's memory"
+}
+
+@test "a process that ends while it is open is said to have ended" {
+    start_watched
+    open_dashboard 80 24 -p "$PID"
+    await '\^size'
+    finish exit
+    await "process $PID has ended"
+    keys Escape
+    await 'processes 0'
+}
+
+@test "a detach meanwhile is said, an attach anew is shown" {
+    start_watched
+    open_dashboard 80 24
+    await "^ *$PID counts "
+    detach
+    await 'nothing is attached'
+    attach -p "$PID"
+    tell churn 5000 9973
+    await_gone 'nothing is attached'
+    await "^ *$PID counts "
+}
+
+@test "a hostile name does nothing to the screen" {
+    cp "$COUNTS" "$SHARED/"$'\e[2Jx\nLIE\xe2\x80\xae'
+    COUNTS="$SHARED/"$'\e[2Jx\nLIE\xe2\x80\xae'
+    start_watched
+    open_dashboard 80 24
+    await "^ *$PID .x1b\[2Jx.x0a"
+    await "processes 1"
+    shows_not '^LIE'
+}
+
+@test "NO_COLOR: no colours; without it there are some" {
+    start_watched
+    open_dashboard 80 24 -p "$PID"
+    await '\^size'
+    keys 2
+    await 'hits between misses'
+    tmux -S "$SOCKET" capture-pane -p -e | grep -qP '\e\[[0-9;]*3[0-7]m'
+    keys q
+    await 'ended with 0'
+    tmux -S "$SOCKET" kill-server
+    open_terminal 80 24 env NO_COLOR=1 "$HKSTAT" --pin-dir "$PINS" -p "$PID"
+    await '\^size'
+    keys 2
+    await 'hits between misses'
+    run grep -cP '\e\[[0-9;]*3[0-7]m' < <(tmux -S "$SOCKET" capture-pane -p -e)
+    [ "$output" = 0 ]
+}
+
+@test "quitting, and SIGTERM, leave the terminal as it was" {
+    start_watched
+    open_dashboard 80 24
+    await "^ *$PID counts "
+    keys q
+    await 'ended with 0'
+    shows_not 'hkstat'
+    tmux -S "$SOCKET" kill-server
+    open_dashboard 80 24
+    await "^ *$PID counts "
+    kill -TERM "$(pgrep -f -x "$HKSTAT --pin-dir $PINS")"
+    await 'ended with 143'
+    shows_not 'hkstat'
+}
+
+@test "with nothing attached the dashboard attaches, and detaches when it is left" {
+    start_counts
+    open_dashboard 80 24 -p "$PID"
+    await 'hkstat [0-9:]+'
+    compgen -G "$PINS-*"
+    tell churn 5000 9973
+    await 'processes 1'
+    keys q
+    await 'ended with 0'
+    [ -z "$(compgen -G "$PINS-*")" ]
+    watchers 0 0 "$PID"
+}
+
+@test "a record is shown as it was, with its end" {
+    start_watched
+    "$HKSTAT" record "$BATS_TEST_TMPDIR/record" --pin-dir "$PINS" 0.3 3
+    detach
+    finish exit
+    open_terminal 80 24 "$HKSTAT" replay "$BATS_TEST_TMPDIR/record"
+    await "^ *$PID counts "
+    await 'the record ends here'
+    keys Enter
+    await '\^size'
+    keys 5
+    await "Not shown: a record doesn't hold it"
+    keys q
+    await 'ended with 0'
+}
+
+@test "a terminal that can't do it is told to use lines" {
+    start_watched
+    open_terminal 80 24 env TERM=nonsense "$HKSTAT" --pin-dir "$PINS"
+    await "can't show a dashboard"
+    await 'ended with 1'
+}
