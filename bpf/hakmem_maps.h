@@ -17,6 +17,8 @@
  *   stacks         stack trace    stack's number             return addresses (attach --stacks)
  *   stack_counts   hash           struct hk_stack_key        how often (attach --stacks)
  *
+ * A walk over a hash map while processes end may come to an entry twice, and miss one that goes: readers go by the key.
+ *
  * "start" below: counted since the process's generation began. "attach": counted from events, since the probes were
  * attached. Nothing in an account was checked but its version, length, class and generation: a watched process may lie about
  * itself, and only about itself. Layouts belong to HK_MAPS_VERSION. */

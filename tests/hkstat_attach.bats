@@ -75,7 +75,7 @@ nothing_left() {
     nothing_left
 }
 
-@test "attach to all: the processes that run and those that start later, each watched once" {
+@test "attach to a library: the processes that run and those that start later, each watched once" {
     start_counts
     attach -p "$PID"
     attach_all
@@ -91,6 +91,15 @@ nothing_left() {
     detach
     watchers 0 0 "$PID"
     nothing_left
+}
+
+@test "attach --all finds the copy that a running process uses" {
+    start_counts
+    run "$HKSTAT" attach --all --pin-dir "$PINS"
+    [ "$status" -eq 0 ] && [[ "$output" == *"attached: all processes, $LIBRARY"* ]] || fail "$status: $output"
+    watchers 0 1 "$PID"
+    start_counts
+    watchers 0 1 "$PID"
 }
 
 @test "attach to all probes, or to some" {
@@ -339,8 +348,8 @@ nothing_left() {
 }
 
 @test "a process that fires probes with arguments that can't be harms nobody" {
-    local program="$SHARED/hostile"
-    cc -O1 -I"$HAKMEM_SOURCE" "$HAKMEM_SOURCE/tests/hkstat/hostile.c" "$HAKMEM_SOURCE/probes/probes.c" -o "$program"
+    local program
+    program=$(hk_test_program hkstat/hostile)
     attach_all --library "$program" --probes all --stacks
     start_counts
     tell churn 3000 9973

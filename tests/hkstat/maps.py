@@ -18,7 +18,9 @@ import sys
 def dump(folder, name):
     path = f"{folder}/maps/{name}"
     text = subprocess.run(["bpftool", "-j", "map", "dump", "pinned", path], check=True, capture_output=True, text=True).stdout
-    return [entry["formatted"] for entry in json.loads(text)]
+    # While entries go, a walk over a hash map may come to one twice.
+    found = {json.dumps(entry["formatted"]["key"]): entry["formatted"] for entry in json.loads(text)}
+    return list(found.values())
 
 
 def number(value, field):

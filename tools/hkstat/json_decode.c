@@ -162,6 +162,7 @@ static void get_process(struct decoding *decoding, const json_t *object, struct 
     get_text(decoding, object, "executable", process->executable, sizeof process->executable);
     get_fields(decoding, object, &process->info, &process_fields);
     process->info.account = get_boolean(decoding, object, "account_known");
+    process->complete = get_boolean(decoding, object, "complete");
     get_levels(decoding, object, &process->info);
     get_since_attach(decoding, member(decoding, object, "since_attach"), &process->info);
     const json_t *classes = member(decoding, object, "classes"), *class;

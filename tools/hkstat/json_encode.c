@@ -138,6 +138,7 @@ static json_t *process_object(const struct tick *tick, const struct tick_process
     set(object, "executable", json_string_nocheck(process->executable));
     set_fields(object, &process->info, &process_fields);
     set(object, "account_known", json_boolean(process->info.account != 0));
+    set(object, "complete", json_boolean(process->complete));
     set_account(object, &process->now.account);
     set_fields(object, &process->now.account, &capacity_fields);
     set_fields(object, &process->now, &totals_fields);

@@ -17,6 +17,7 @@ struct reading {
     const char *pin_dir;
     uint64_t pid;
     struct tick *tick;
+    struct tick *known; /* the processes before the accounts were read anew */
     char *error;
     enum reader_result result;
 };
@@ -185,17 +186,39 @@ static uint64_t clock_ns(clockid_t clock)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+static bool read_processes(struct reading *reading, struct tick *into)
+{
+    struct tick *tick = reading->tick;
+    reading->tick = into;
+    bool read =
+        read_hash(reading, "processes", sizeof(struct hk_process_key), sizeof(struct hk_process), visit_process);
+    reading->tick = tick;
+    tick_order_processes(into);
+    return read;
+}
+
+/* A process whose account was known when the accounts were read anew has all of its classes in the map. */
+static void mark_complete(struct reading *reading)
+{
+    for (size_t i = 0; i < reading->tick->process_count; i++) {
+        struct tick_process *process = &reading->tick->processes[i];
+        const struct tick_process *known = tick_find(reading->known, &process->info.key);
+        process->complete = reading->tick->refreshed && known != NULL && known->info.account != 0 &&
+                            known->info.generation == process->info.generation;
+    }
+}
+
 static bool read_all(struct reading *reading)
 {
     struct tick *tick = reading->tick;
-    if (!read_summary(reading))
+    if (!read_summary(reading) || !read_processes(reading, reading->known))
         return false;
     tick->refreshed = pins_refresh(reading->pin_dir);
     tick->time_ms = (int64_t)(clock_ns(CLOCK_REALTIME) / 1000000u);
     tick->boot_ns = clock_ns(CLOCK_BOOTTIME);
-    if (!read_hash(reading, "processes", sizeof(struct hk_process_key), sizeof(struct hk_process), visit_process))
+    if (!read_processes(reading, tick))
         return false;
-    tick_order_processes(tick);
+    mark_complete(reading);
     return read_hash(reading, "accounts", sizeof(struct hk_class_key), sizeof(struct hk_class_account),
                      visit_account) &&
            read_hash(reading, "caps", sizeof(struct hk_class_key), sizeof(struct hk_cap), visit_cap) &&
@@ -205,8 +228,11 @@ static bool read_all(struct reading *reading)
 
 enum reader_result reader_read(const char *pin_dir, uint64_t pid, struct tick **tick, char *error)
 {
-    struct reading reading = {.pin_dir = pin_dir, .pid = pid, .tick = tick_new(), .error = error, .result = READER_OK};
-    if (!read_all(&reading)) {
+    struct reading reading = {
+        .pin_dir = pin_dir, .pid = pid, .tick = tick_new(), .known = tick_new(), .error = error, .result = READER_OK};
+    bool read = read_all(&reading);
+    tick_free(reading.known);
+    if (!read) {
         tick_free(reading.tick);
         return reading.result;
     }

@@ -256,18 +256,20 @@ static void add_change(struct tick_change *to, const struct tick_change *from)
         to->by[i] = tick_add(to->by[i], from->by[i]);
 }
 
+/* A class that the tick before does not have was at 0 only if that tick was complete. One that it has may still be a part
+ * of an account, made of single events: those tell misses and drains, and no allocations. */
 static void compare_process(struct tick_process *process, const struct tick *before)
 {
     static const struct hk_class_account nothing;
     const struct tick_process *then = tick_find(before, &process->info.key);
     bool began_since = process->info.key.start_time >= before->boot_ns;
-    bool all_told_then = then != NULL && then->info.account != 0 && before->refreshed;
+    bool complete_then = then != NULL && then->complete;
     for (size_t i = 0; i < process->class_count; i++) {
         struct tick_class *class = &process->classes[i];
         const struct tick_class *class_then = then != NULL ? tick_find_class(then, class->now.class_idx) : NULL;
-        if (class_then != NULL && then->info.account != 0)
+        if (class_then != NULL && (complete_then || class_then->now.allocs != 0))
             compare_accounts(&class->change, &class->now, &class_then->now);
-        else if (class_then == NULL && (began_since || all_told_then))
+        else if (class_then == NULL && (began_since || complete_then))
             compare_accounts(&class->change, &class->now, &nothing);
         if (class->change.known)
             add_change(&process->change, &class->change);

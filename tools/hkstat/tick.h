@@ -48,6 +48,7 @@ struct tick_process {
     struct hk_process info;
     char comm[SAFE_TEXT_SIZE(HK_COMM_LENGTH)];       /* safe text of info.comm */
     char executable[SAFE_TEXT_SIZE(HK_NAME_LENGTH)]; /* safe text of info.executable.name */
+    bool complete;                                   /* every class that it used is in `classes` */
     struct hk_totals now;                            /* of all classes; processes is 1 */
     struct tick_change change;                       /* of the classes whose change is known */
     struct tick_class *classes;                      /* in order of class_idx, those that were told */
