@@ -191,7 +191,6 @@ has_ended() {
 }
 
 @test "the summary is the sum of all accounts, live and ended" {
-    local fields="allocs frees misses drain_blocks.0 refills.1 reports" live
     attach_all
     start_counts
     tell threads 5 $SMALL 9973
@@ -253,7 +252,7 @@ EOF
 }
 
 @test "probes all: as many misses and drains are seen as the account tells" {
-    local seen told
+    local told
     attach_all --probes all
     start_counts
     tell threads 3 $SMALL 997

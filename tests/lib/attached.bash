@@ -24,7 +24,7 @@ attached_setup() {
     LIBRARY="$SHARED/libhakmem.so"
     HKSTAT="$SHARED/hkstat"
     COUNTS="$SHARED/counts"
-    PINS="/sys/fs/bpf/hakmem-test-$BASHPID"
+    PINS="/sys/fs/bpf/hakmem-test-$BASHPID-$RANDOM"
     STARTED=""
 }
 
@@ -55,6 +55,7 @@ refuses() {
     local text="$1"
     shift
     run "$@"
+    # shellcheck disable=SC2154 # run sets both
     [ "$status" -eq 1 ] || fail "ended with $status, not 1: $*" "$output"
     [[ "$output" == *"$text"* ]] || fail "does not say '$text':" "$output"
 }

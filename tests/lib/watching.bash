@@ -102,9 +102,17 @@ armed_by_tool() {
     armed "$1"
 }
 
-# end_tool [STATUS]: by Ctrl-C.
+tool_is_gone() {
+    ! kill -0 "$TOOL" 2>/dev/null
+}
+
+# end_tool [STATUS]: by Ctrl-C; again where bpftrace was at work in that moment, for then it overlooks it.
 end_tool() {
-    kill -INT "$TOOL"
+    local tries
+    for ((tries = 0; tries < 20; tries++)); do
+        kill -INT "$TOOL" 2>/dev/null || break
+        ! wait_for 3 tool_is_gone || break
+    done
     tool_ends "$@"
 }
 
