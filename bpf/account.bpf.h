@@ -5,6 +5,7 @@
 #ifndef HAKMEM_ACCOUNT_BPF_H
 #define HAKMEM_ACCOUNT_BPF_H
 
+#include "capacity.bpf.h"
 #include "gathered.bpf.h"
 #include "process.bpf.h"
 
@@ -16,14 +17,6 @@
 _Static_assert(WORD_OF(drains) <= PIECE_WORDS, "header, allocations and frees are in the first piece");
 _Static_assert(WORD_OF(hits_per_miss) <= HEAD_PIECES * PIECE_WORDS, "all but histograms is in the first two");
 
-/* Where the accounts of a process are. */
-struct account_source {
-    struct hk_process_key process;
-    uint64_t address; /* of class 0's */
-    uint64_t generation;
-    struct task_struct *task; /* NULL: the current one, without faulting pages in */
-};
-
 /* The copy of one account, under way. */
 struct account_copy {
     struct hk_class_key key;
@@ -31,14 +24,6 @@ struct account_copy {
     bool newest; /* it has counted no less than any before: its absolute numbers are not history */
     bool used;   /* something was not 0 */
 };
-
-static __always_inline long read_piece(const struct account_source *source, uint64_t *piece, uint32_t bytes,
-                                       uint64_t address, bool remote)
-{
-    if (remote)
-        return bpf_copy_from_user_task(piece, bytes, (void *)address, source->task, 0);
-    return bpf_probe_read_user(piece, bytes, (void *)address);
-}
 
 static __always_inline bool is_sound(const uint64_t *piece, const struct account_source *source, uint32_t class_idx)
 {
@@ -127,7 +112,7 @@ static __always_inline bool merge_account(const struct account_source *source, u
     for (unsigned int first = 0; first < HK_ACCOUNT_WORDS; first += PIECE_WORDS) {
         unsigned int words = HK_ACCOUNT_WORDS - first < PIECE_WORDS ? HK_ACCOUNT_WORDS - first : PIECE_WORDS;
         struct hk_process *held = NULL;
-        if (read_piece(source, piece, words * sizeof(uint64_t), address + first * sizeof(uint64_t), remote)) {
+        if (read_user(source, piece, words * sizeof(uint64_t), address + first * sizeof(uint64_t), remote)) {
             if (!remote)
                 count_lost(HK_LOST_READ_FAULT);
             return false;
@@ -164,15 +149,17 @@ static long merge_remote(uint32_t class_idx, struct account_source *source)
 }
 
 /* Copy all classes' accounts of the current process. */
-static __always_inline void merge_all(const struct hk_process_key *key, const struct hk_process *process)
+static __always_inline void merge_all(const struct hk_process_key *key, struct hk_process *process)
 {
     struct account_source source = {
         .process = *key,
         .address = process->account,
         .generation = process->generation,
     };
-    if (source.address != 0)
-        bpf_loop(HK_ACCOUNT_CLASSES, merge_local, &source, 0);
+    if (source.address == 0)
+        return;
+    bpf_loop(HK_ACCOUNT_CLASSES, merge_local, &source, 0);
+    copy_capacity(&source, process, false);
 }
 
 #endif

@@ -129,7 +129,8 @@ int cache_report(struct pt_regs *ctx)
     struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
     bpf_probe_read_kernel_str(process->comm, sizeof process->comm, task->group_leader->comm);
     struct account_source source = {.process = key, .address = account, .generation = generation};
-    merge_account(&source, class_idx, false);
+    if (merge_account(&source, class_idx, false))
+        copy_capacity(&source, process, false);
     return 0;
 }
 
@@ -156,13 +157,6 @@ int slab_release(struct pt_regs *ctx)
     return 0;
 }
 
-static __always_inline void set_superslabs(struct hk_process *process, uint64_t superslabs)
-{
-    process->superslabs = superslabs;
-    process->known |= HK_KNOWN_SUPERSLABS;
-    raise_to(&process->superslabs_peak, superslabs);
-}
-
 SEC("uprobe")
 int superslab_map(struct pt_regs *ctx)
 {
@@ -185,13 +179,6 @@ int superslab_unmap(struct pt_regs *ctx)
     add(&process->superslab_unmaps, 1);
     set_superslabs(process, PT_REGS_PARM2(ctx));
     return 0;
-}
-
-static __always_inline void set_mapped(struct hk_process *process, uint64_t bytes)
-{
-    process->mapped_bytes = bytes;
-    process->known |= HK_KNOWN_MAPPED_BYTES;
-    raise_to(&process->mapped_bytes_peak, bytes);
 }
 
 SEC("uprobe")
@@ -230,8 +217,7 @@ int os_purge(struct pt_regs *ctx)
     if (!process)
         return 0;
     add(&process->purges, 1);
-    process->known |= HK_KNOWN_PURGED_BYTES;
-    raise_to(&process->purged_bytes, PT_REGS_PARM3(ctx));
+    set_purged(process, PT_REGS_PARM3(ctx));
     return 0;
 }
 
@@ -281,12 +267,6 @@ int shared_fail(struct pt_regs *ctx)
     count_failure(&process->shared_fails[at_most(reason, HK_SHARED_FAILS - 1)], PT_REGS_PARM3(ctx), 0);
     keep_stack(ctx, &key, HK_STACK_SHARED_FAIL, reason);
     return 0;
-}
-
-static __always_inline void set_legacy_chunks(struct hk_process *process, uint64_t chunks)
-{
-    process->legacy_chunks = chunks;
-    process->known |= HK_KNOWN_LEGACY_CHUNKS;
 }
 
 SEC("uprobe")
@@ -355,13 +335,6 @@ int misuse(struct pt_regs *ctx)
 }
 
 /* ---- life ---- */
-
-static __always_inline void set_threads(struct hk_process *process, uint64_t threads)
-{
-    process->threads = threads;
-    process->known |= HK_KNOWN_THREADS;
-    raise_to(&process->threads_peak, threads);
-}
 
 SEC("uprobe")
 int thread_start(struct pt_regs *ctx)
@@ -455,7 +428,8 @@ int refresh(struct bpf_iter__task *ctx)
         return 0;
     source.address = process->account;
     source.generation = process->generation;
-    if (source.address != 0)
-        bpf_loop(HK_ACCOUNT_CLASSES, merge_remote, &source, 0);
+    if (source.address == 0 || bpf_loop(HK_ACCOUNT_CLASSES, merge_remote, &source, 0) < HK_ACCOUNT_CLASSES)
+        return 0;
+    copy_capacity(&source, NULL, true);
     return 0;
 }

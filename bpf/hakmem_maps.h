@@ -103,7 +103,7 @@ struct hk_traffic {
     uint64_t unmaps, unmap_bytes;
 };
 
-/* What is known of `now`-values, which only events tell: bits of hk_process.known. */
+/* What is known of `now`-values: bits of hk_process.known. */
 enum hk_known {
     HK_KNOWN_SUPERSLABS = 1,
     HK_KNOWN_LEGACY_CHUNKS = 2,
@@ -131,7 +131,7 @@ struct hk_process {
     uint64_t generation; /* 0: not told yet */
     uint64_t account;    /* address of class 0's account in the process; 0: not told yet, and `accounts` has nothing */
     uint64_t known;      /* bits of enum hk_known */
-    /* Now, as the last event told. */
+    /* Now, as the last event or copy of the account told. */
     uint64_t superslabs, superslabs_peak;
     uint64_t legacy_chunks;
     uint64_t mapped_bytes, mapped_bytes_peak;

@@ -5,8 +5,7 @@
 
 #include "os.h"
 
-struct hk_class_account hk_account[HK_ACCOUNT_CLASSES];
-struct hk_capacity hk_capacity;
+struct hk_process_account hk_account;
 static uint64_t generation; /* any; 0 before account_init() */
 
 /* The generation is the time it began: in one process none is met twice, and a reader can order them. */
@@ -27,9 +26,10 @@ static void write_header(struct hk_class_account *account, unsigned class_idx)
 
 void account_init(void)
 {
+    hk_account.os = &os_account;
     begin_generation();
     for (unsigned c = 0; c < HK_ACCOUNT_CLASSES; c++)
-        write_header(&hk_account[c], c);
+        write_header(&hk_account.classes[c], c);
 }
 
 /* Another thread's frees may be in the account before its allocations are: differences are taken modulo 2^64, and come out
@@ -51,11 +51,11 @@ void account_new_generation(void)
 {
     begin_generation();
     for (unsigned c = 0; c < HK_ACCOUNT_CLASSES; c++)
-        inherit(&hk_account[c], c);
+        inherit(&hk_account.classes[c], c);
     os_account.mapped_peak = os_account.mapped;
     os_account.purged = 0;
     os_account.map_calls = os_account.unmap_calls = os_account.purge_calls = os_account.failed_calls = 0;
-    hk_capacity.superslabs_peak = hk_capacity.superslabs;
+    hk_account.capacity.superslabs_peak = hk_account.capacity.superslabs;
 }
 
 uint64_t account_generation(void)

@@ -9,6 +9,7 @@
 #define HK_ACCOUNT_H
 
 #include "base.h"
+#include "os_account.h"
 #include "size_class.h"
 
 #define HK_ACCOUNT_VERSION 1u
@@ -58,8 +59,6 @@ struct hk_class_account {
     uint64_t hit_rate[HK_RATE_BUCKETS];
 };
 
-extern HK_HIDDEN struct hk_class_account hk_account[HK_ACCOUNT_CLASSES];
-
 /* Process-wide capacity; absolute numbers, any. */
 struct hk_capacity {
     uint64_t superslabs; /* mapped now */
@@ -71,7 +70,14 @@ struct hk_capacity {
     uint64_t huge_cached, huge_cached_bytes;
     uint64_t threads;
 };
-extern HK_HIDDEN struct hk_capacity hk_capacity;
+
+/* All of it, as a reader from outside finds it: what cache_report points to is classes[class_idx]. */
+struct hk_process_account {
+    struct hk_class_account classes[HK_ACCOUNT_CLASSES];
+    struct hk_capacity capacity;
+    const struct os_account *os; /* const: after account_init() */
+};
+extern HK_HIDDEN struct hk_process_account hk_account;
 
 HK_HIDDEN void account_init(void);
 

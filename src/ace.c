@@ -94,7 +94,7 @@ static struct text errno_text(int error)
 
 void ace_fail(unsigned class_idx, size_t size, enum hk_ace_fail failure, int error)
 {
-    uint64_t fails = atomic_add_relaxed(&hk_account[class_idx].ace_fails[failure], 1) + 1;
+    uint64_t fails = atomic_add_relaxed(&hk_account.classes[class_idx].ace_fails[failure], 1) + 1;
     if (!HK_PROBE_ON(ace_fail) && !hk_config.ace_trace)
         return;
     int saved = errno;
@@ -143,7 +143,7 @@ bool ace_report_due(struct hk_class_account *account, struct ace_report *report,
 
 void ace_report_fire(unsigned class_idx)
 {
-    struct hk_class_account *account = &hk_account[class_idx];
+    struct hk_class_account *account = &hk_account.classes[class_idx];
     HK_PROBE_FIRE(cache_report, class_idx, account, account_generation(), sizeof *account);
 }
 

@@ -22,7 +22,7 @@
 #define MOVE_LEAST ((size_t)512 << 10)
 #define MOVE_MAPPINGS 8192u
 
-static struct hk_class_account *const account = &hk_account[HK_CLASS_HUGE];
+static struct hk_class_account *const account = &hk_account.classes[HK_CLASS_HUGE];
 static struct ace_cap cap;       /* lock: huge */
 static struct ace_report report; /* lock: huge */
 static uint64_t hits;            /* lock: huge; since the last miss */
@@ -61,8 +61,8 @@ static HK_COLD void adapt(void)
 
 static void count_live(size_t bytes)
 {
-    ace_count(&hk_capacity.huge_blocks, 1);
-    ace_count(&hk_capacity.huge_bytes, bytes);
+    ace_count(&hk_account.capacity.huge_blocks, 1);
+    ace_count(&hk_account.capacity.huge_bytes, bytes);
     ace_count_alloc(account, bytes);
 }
 
@@ -178,8 +178,8 @@ bool ace_free_huge(void *owner, void *ptr)
     }
     h->in_use = false;
     ace_count_free(account, h->size);
-    ace_uncount(&hk_capacity.huge_blocks, 1);
-    ace_uncount(&hk_capacity.huge_bytes, h->size);
+    ace_uncount(&hk_account.capacity.huge_blocks, 1);
+    ace_uncount(&hk_account.capacity.huge_bytes, h->size);
     if (h->mapped > hk_config.ace_limit || h->mapped > reclaim_bound() || cap.cap == 0) {
         h->next = NULL;
         excess = h;
@@ -208,10 +208,10 @@ static void count_resize(struct huge *h, size_t to)
     hk_lock(&huge_lock);
     if (to > h->size) {
         ace_count(&account->alloc_bytes, to - h->size);
-        ace_count(&hk_capacity.huge_bytes, to - h->size);
+        ace_count(&hk_account.capacity.huge_bytes, to - h->size);
     } else {
         ace_count(&account->free_bytes, h->size - to);
-        ace_uncount(&hk_capacity.huge_bytes, h->size - to);
+        ace_uncount(&hk_account.capacity.huge_bytes, h->size - to);
     }
     h->size = to;
     hk_unlock(&huge_lock);
@@ -261,7 +261,8 @@ static void count_moved(size_t bytes)
 
 void *ace_huge_of_run(void *ptr, size_t len, size_t size, size_t align)
 {
-    uint64_t mappings = atomic_load_relaxed(&hk_capacity.huge_blocks) + atomic_load_relaxed(&hk_capacity.huge_cached);
+    uint64_t mappings = atomic_load_relaxed(&hk_account.capacity.huge_blocks) +
+                        atomic_load_relaxed(&hk_account.capacity.huge_cached);
     if (len < MOVE_LEAST || mappings >= MOVE_MAPPINGS || !os_can_move_pages(ptr, len))
         return NULL;
     int saved = errno;
@@ -330,7 +331,7 @@ size_t ace_huge_trim(size_t keep)
 
 size_t ace_huge_cached_bytes(void)
 {
-    return (size_t)atomic_load_relaxed(&hk_capacity.huge_cached_bytes);
+    return (size_t)atomic_load_relaxed(&hk_account.capacity.huge_cached_bytes);
 }
 
 /* ---- life ---- */

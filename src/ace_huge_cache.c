@@ -165,7 +165,7 @@ size_t huge_unmap(struct huge *h)
 
 uint32_t huge_waiting(void)
 {
-    return (uint32_t)hk_capacity.huge_cached;
+    return (uint32_t)hk_account.capacity.huge_cached;
 }
 
 static void take(struct huge *h)
@@ -175,9 +175,9 @@ static void take(struct huge *h)
         return;
     }
     list_remove(&waiting_list, h);
-    ace_uncount(&hk_capacity.huge_cached, 1);
-    ace_uncount(&hk_account[HK_CLASS_HUGE].cached_blocks, 1);
-    ace_uncount(&hk_capacity.huge_cached_bytes, h->mapped);
+    ace_uncount(&hk_account.capacity.huge_cached, 1);
+    ace_uncount(&hk_account.classes[HK_CLASS_HUGE].cached_blocks, 1);
+    ace_uncount(&hk_account.capacity.huge_cached_bytes, h->mapped);
 }
 
 /* `part` lies behind h or before it: h becomes both, part is no more. */
@@ -203,9 +203,9 @@ void huge_put(struct huge *h)
             merge(h, part);
     }
     list_add(&waiting_list, h);
-    ace_count(&hk_capacity.huge_cached, 1);
-    ace_count(&hk_account[HK_CLASS_HUGE].cached_blocks, 1);
-    ace_count(&hk_capacity.huge_cached_bytes, h->mapped);
+    ace_count(&hk_account.capacity.huge_cached, 1);
+    ace_count(&hk_account.classes[HK_CLASS_HUGE].cached_blocks, 1);
+    ace_count(&hk_account.capacity.huge_cached_bytes, h->mapped);
 }
 
 static struct huge *shortest_of(const struct huge_list *list, size_t map_len, size_t align)
@@ -262,7 +262,7 @@ struct huge *huge_take_beyond(uint32_t most)
 struct huge *huge_take_beyond_bytes(size_t bytes)
 {
     struct huge *first = NULL;
-    while (hk_capacity.huge_cached_bytes > bytes)
+    while (hk_account.capacity.huge_cached_bytes > bytes)
         first = take_tail(&waiting_list, first);
     return first;
 }
@@ -295,7 +295,7 @@ uint32_t huge_waiting_without(size_t bytes)
 void huge_abandon(void)
 {
     waiting_list = stuck_list = (struct huge_list){NULL, NULL};
-    atomic_store_relaxed(&hk_capacity.huge_cached, 0);
-    atomic_store_relaxed(&hk_capacity.huge_cached_bytes, 0);
-    atomic_store_relaxed(&hk_account[HK_CLASS_HUGE].cached_blocks, 0);
+    atomic_store_relaxed(&hk_account.capacity.huge_cached, 0);
+    atomic_store_relaxed(&hk_account.capacity.huge_cached_bytes, 0);
+    atomic_store_relaxed(&hk_account.classes[HK_CLASS_HUGE].cached_blocks, 0);
 }

@@ -7,7 +7,7 @@
  *   each:     outer_map_find(h->base) = {OUTER_HUGE, h}: a second free is known for one until the mapping is gone
  *
  * A mapping that is too long is split where no page is touched, and parts of one kernel mapping that meet again are
- * merged: both change addresses in our books alone. hk_capacity.huge_cached* count what waits. */
+ * merged: both change addresses in our books alone. hk_account.capacity.huge_cached* count what waits. */
 #ifndef HK_ACE_HUGE_CACHE_H
 #define HK_ACE_HUGE_CACHE_H
 
@@ -26,7 +26,7 @@ struct huge {
     bool clean;  /* it reads as zeros */
 };
 
-/* Also over the account of HK_CLASS_HUGE and hk_capacity.huge_*. Its place in the order of locks is that of a class. */
+/* Also over the account of HK_CLASS_HUGE and hk_account.capacity.huge_*. Its place in the order of locks is that of a class. */
 extern HK_HIDDEN struct hk_lock huge_lock;
 
 /* ---- without the lock ---- */

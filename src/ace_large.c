@@ -48,7 +48,7 @@ static size_t run_bytes(unsigned class_idx)
 static inline void set_count(unsigned class_idx, struct large_pool *pool, uint32_t count)
 {
     atomic_store_relaxed(&pool->count, count);
-    atomic_store_relaxed(&hk_account[class_idx].cached_blocks, count);
+    atomic_store_relaxed(&hk_account.classes[class_idx].cached_blocks, count);
 }
 
 /* True: more waits than was known outside. */
@@ -103,8 +103,8 @@ static struct slab *cut(unsigned class_idx, struct large_pool *pool, uint32_t n)
     else
         pool->head = NULL;
     set_count(class_idx, pool, pool->count - n);
-    ace_uncount(&hk_account[class_idx].slabs, n);
-    ace_uncount(&hk_account[class_idx].slab_blocks, n);
+    ace_uncount(&hk_account.classes[class_idx].slabs, n);
+    ace_uncount(&hk_account.classes[class_idx].slab_blocks, n);
     return first;
 }
 
@@ -117,7 +117,7 @@ static size_t give_back(unsigned class_idx, struct slab *run)
     while (run != NULL) {
         struct slab *next = run->next;
         HK_PROBE_FIRE(slab_release, class_idx, run->base, run->units,
-                      atomic_load_relaxed(&hk_account[class_idx].slabs));
+                      atomic_load_relaxed(&hk_account.classes[class_idx].slabs));
         superslab_give(run);
         bytes += run_bytes(class_idx);
         run = next;
@@ -140,8 +140,8 @@ static HK_COLD void adapt(unsigned class_idx)
     struct ace_cap_move move = ace_cap_adapt(&pool->cap, pool->count, most, target);
     struct slab *excess = pool->count > move.to ? cut(class_idx, pool, pool->count - move.to) : NULL;
     post(class_idx, pool);
-    atomic_store_relaxed(&hk_account[class_idx].cap_blocks, move.to);
-    bool report = ace_report_due(&hk_account[class_idx], &reports[class_idx - HK_CACHED_CLASSES], now);
+    atomic_store_relaxed(&hk_account.classes[class_idx].cap_blocks, move.to);
+    bool report = ace_report_due(&hk_account.classes[class_idx], &reports[class_idx - HK_CACHED_CLASSES], now);
     hk_unlock(&pool->lock);
     if (move.from != move.to)
         HK_PROBE_FIRE(ace_adapt, class_idx, move.from, move.to, move.hit_rate, target);
@@ -166,7 +166,7 @@ static void purge_rest(const struct slab *run, size_t size)
 static HK_NOINLINE void *alloc_miss(unsigned class_idx, size_t size, size_t align, bool zero, int *error)
 {
     struct large_pool *pool = pool_of(class_idx);
-    struct hk_class_account *account = &hk_account[class_idx];
+    struct hk_class_account *account = &hk_account.classes[class_idx];
     size_t block_bytes = hk_class_size[class_idx];
     unsigned align_units = align > HK_UNIT_SIZE ? (unsigned)(align >> HK_UNIT_SHIFT) : 1;
     struct superslab_run got = superslab_take(hk_class_units(class_idx), align_units, class_idx);
@@ -225,7 +225,7 @@ void *ace_large_alloc(unsigned class_idx, size_t size, size_t align, bool zero, 
     uint8_t *base = run->base;
     size_t block_bytes = run->size;
     pool->hits++;
-    ace_count_alloc(&hk_account[class_idx], block_bytes);
+    ace_count_alloc(&hk_account.classes[class_idx], block_bytes);
     bool window_full = ace_cap_hit(&pool->cap, pool->count);
     hk_unlock(&pool->lock);
     if (hk_unlikely(window_full))
@@ -259,7 +259,7 @@ bool ace_free_large(struct slab *run, void *ptr)
     }
     run->in_use = false;
     run->stamp_ms = atomic_load_relaxed(&reclaim_clock_ms);
-    ace_count_free(&hk_account[class_idx], run->size);
+    ace_count_free(&hk_account.classes[class_idx], run->size);
     bool more = push(class_idx, pool, run);
     struct slab *excess = NULL;
     if (hk_unlikely(pool->count > pool->cap.cap || (more && is_too_much(pool)))) {
@@ -285,7 +285,7 @@ size_t ace_usable_large(const struct slab *run, const void *ptr)
 /* The block is none of its class any longer. in_use: it goes on as one of another. */
 static void leave_class(struct slab *run, unsigned from, unsigned units, bool in_use)
 {
-    struct hk_class_account *account = &hk_account[from];
+    struct hk_class_account *account = &hk_account.classes[from];
     hk_lock(&pool_of(from)->lock);
     run->in_use = in_use;
     ace_count_free(account, run->size);
@@ -298,7 +298,7 @@ static void leave_class(struct slab *run, unsigned from, unsigned units, bool in
 
 static void enter_class(struct slab *run, unsigned to)
 {
-    struct hk_class_account *account = &hk_account[to];
+    struct hk_class_account *account = &hk_account.classes[to];
     hk_lock(&pool_of(to)->lock);
     atomic_store_relaxed(&run->class_idx, (uint16_t)to);
     run->size = hk_class_size[to];
@@ -381,7 +381,7 @@ size_t ace_large_decay(uint64_t now_ms, uint64_t age_ms)
     for (unsigned class_idx = HK_CACHED_CLASSES; class_idx < HK_SIZED_CLASSES; class_idx++) {
         struct large_pool *pool = pool_of(class_idx);
         struct ace_report *last = &reports[class_idx - HK_CACHED_CLASSES];
-        struct hk_class_account *account = &hk_account[class_idx];
+        struct hk_class_account *account = &hk_account.classes[class_idx];
         if (atomic_load_relaxed(&pool->posted) == 0 && !ace_report_pending(account, last))
             continue;
         hk_lock(&pool->lock);
@@ -431,7 +431,7 @@ void ace_large_init(void)
 {
     for (unsigned class_idx = HK_CACHED_CLASSES; class_idx < HK_SIZED_CLASSES; class_idx++) {
         ace_cap_init(&pool_of(class_idx)->cap);
-        atomic_store_relaxed(&hk_account[class_idx].cap_blocks, pool_of(class_idx)->cap.cap);
+        atomic_store_relaxed(&hk_account.classes[class_idx].cap_blocks, pool_of(class_idx)->cap.cap);
     }
 }
 

@@ -52,7 +52,7 @@ void heap_enter(void)
 
 void *heap_out_of_memory(size_t size)
 {
-    account_add(&hk_account[hk_class_of_size(size)].alloc_fails, 1);
+    account_add(&hk_account.classes[hk_class_of_size(size)].alloc_fails, 1);
     errno = ENOMEM;
     if (HK_PROBE_ON(alloc_fail)) {
         enum os_limit limit = size <= PTRDIFF_MAX ? os_limit_hit(size, ENOMEM) : OS_LIMIT_NONE;

@@ -37,7 +37,7 @@ struct slab *legacy_open(unsigned class_idx)
         meta_free(chunk, sizeof *chunk);
         return NULL;
     }
-    uint64_t chunks = atomic_add_relaxed(&hk_capacity.legacy_chunks, 1) + 1;
+    uint64_t chunks = atomic_add_relaxed(&hk_account.capacity.legacy_chunks, 1) + 1;
     HK_PROBE_FIRE(legacy_alloc, class_idx, base, bytes, chunks);
     return &chunk->slab;
 }
@@ -55,7 +55,7 @@ bool legacy_close(struct slab *slab)
             return false;
     }
     meta_free(slab, sizeof(struct legacy_chunk));
-    uint64_t chunks = atomic_sub_relaxed(&hk_capacity.legacy_chunks, 1) - 1;
+    uint64_t chunks = atomic_sub_relaxed(&hk_account.capacity.legacy_chunks, 1) - 1;
     HK_PROBE_FIRE(legacy_free, class_idx, base, bytes, chunks);
     return true;
 }

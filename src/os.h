@@ -5,6 +5,7 @@
 #define HK_OS_H
 
 #include "base.h"
+#include "os_account.h"
 
 /* What a mapping is for: told by the probes and kept in the account. */
 enum os_purpose { OS_REGION, OS_SUPERSLAB, OS_LEGACY, OS_HUGE, OS_META };
@@ -12,15 +13,6 @@ enum os_purpose { OS_REGION, OS_SUPERSLAB, OS_LEGACY, OS_HUGE, OS_META };
 /* Which limit made the kernel refuse memory, where it can be told (probes ace_fail and alloc_fail). */
 enum os_limit { OS_LIMIT_NONE, OS_LIMIT_AS, OS_LIMIT_DATA, OS_LIMIT_MAP_COUNT, OS_LIMIT_OVERCOMMIT, OS_LIMIT_UNKNOWN };
 
-/* Bytes; any: read and written atomically. */
-struct os_account {
-    uint64_t reserved; /* address space that is PROT_NONE */
-    uint64_t mapped;   /* readable and writable, whether resident or not */
-    uint64_t mapped_peak;
-    uint64_t meta;   /* of what is mapped: OS_META */
-    uint64_t purged; /* given back by os_purge, a running total */
-    uint64_t map_calls, unmap_calls, purge_calls, failed_calls;
-};
 extern HK_HIDDEN struct os_account os_account;
 
 /* The page size in bytes; valid after os_init(). */

@@ -49,15 +49,15 @@ static inline void reclaim_set_clock(uint64_t now_ms)
 static inline size_t reclaim_free_bytes(void)
 {
     return superslab_dirty_bytes() + (size_t)atomic_load_relaxed(&ace_large_posted) +
-           (size_t)atomic_load_relaxed(&hk_capacity.huge_cached_bytes) +
+           (size_t)atomic_load_relaxed(&hk_account.capacity.huge_cached_bytes) +
            (size_t)atomic_load_relaxed(&shared_pool_sparse);
 }
 
 static inline uint64_t reclaim_live_bytes(void)
 {
-    uint64_t units = atomic_load_relaxed(&hk_capacity.units_used) << HK_UNIT_SHIFT;
+    uint64_t units = atomic_load_relaxed(&hk_account.capacity.units_used) << HK_UNIT_SHIFT;
     uint64_t waiting = atomic_load_relaxed(&ace_large_posted) + atomic_load_relaxed(&shared_pool_sparse);
-    return (units > waiting ? units - waiting : 0) + atomic_load_relaxed(&hk_capacity.huge_bytes);
+    return (units > waiting ? units - waiting : 0) + atomic_load_relaxed(&hk_account.capacity.huge_bytes);
 }
 
 /* The least of a bound and of what the cgroup's limit leaves beside what is live. */

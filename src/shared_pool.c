@@ -24,6 +24,7 @@ struct class_pool {
     struct hk_lock lock;
     uint32_t nchains;   /* lock: */
     uint32_t chained;   /* lock: blocks in all chains */
+    uint16_t epoch;     /* lock: one more for each time that the pool was abandoned */
     uint64_t nfree;     /* lock: sum of the slabs' nfree */
     int64_t sparse;     /* lock: bytes by which shared_pool_sparse is behind */
     struct ace_cap cap; /* lock: mid classes: how many blocks may wait in chains; a hit is a refill by a chain */
@@ -94,16 +95,25 @@ static void list_sort(struct class_pool *pool, struct slab *slab)
 static HK_COLD void shared_fail(unsigned class_idx, enum hk_shared_fail reason)
 {
     int error = reason == SHARED_FAIL_KERNEL ? errno : 0;
-    uint64_t fails = atomic_add_relaxed(&hk_account[class_idx].shared_fails[reason], 1) + 1;
+    uint64_t fails = atomic_add_relaxed(&hk_account.classes[class_idx].shared_fails[reason], 1) + 1;
     HK_PROBE_FIRE(shared_fail, class_idx, reason, error, fails);
     ace_trace_shared_fail(class_idx, reason, error);
     if (is_mid(class_idx))
         ace_fail(class_idx, hk_class_size[class_idx], ACE_EXHAUSTION, error);
 }
 
+/* A slab that is in no list of the pool becomes one of its own. */
+static void admit(struct class_pool *pool, struct slab *slab)
+{
+    slab->list = UNLISTED;
+    slab->size = 0;
+    slab->epoch = pool->epoch;
+    pool->nfree += slab->nfree;
+}
+
 static struct slab *open_slab(struct class_pool *pool, unsigned class_idx, enum hk_server *server)
 {
-    struct hk_class_account *account = &hk_account[class_idx];
+    struct hk_class_account *account = &hk_account.classes[class_idx];
     unsigned units = hk_class_units(class_idx);
     struct superslab_run run = superslab_take(units, units, class_idx);
     struct slab *slab = run.slab;
@@ -118,10 +128,8 @@ static struct slab *open_slab(struct class_pool *pool, unsigned class_idx, enum 
         if (slab == NULL)
             return NULL;
     }
-    slab->list = UNLISTED;
-    slab->size = 0;
+    admit(pool, slab);
     list_sort(pool, slab);
-    pool->nfree += slab->nfree;
     uint64_t slabs = atomic_add_relaxed(&account->slabs, 1) + 1;
     account_add(&account->slab_blocks, slab->blocks);
     HK_PROBE_FIRE(slab_acquire, class_idx, slab->base, units, slabs);
@@ -140,8 +148,8 @@ static void close_slab(struct class_pool *pool, struct slab *slab)
         return;
     }
     pool->nfree -= blocks;
-    uint64_t slabs = atomic_sub_relaxed(&hk_account[class_idx].slabs, 1) - 1;
-    atomic_sub_relaxed(&hk_account[class_idx].slab_blocks, blocks);
+    uint64_t slabs = atomic_sub_relaxed(&hk_account.classes[class_idx].slabs, 1) - 1;
+    atomic_sub_relaxed(&hk_account.classes[class_idx].slab_blocks, blocks);
     HK_PROBE_FIRE(slab_release, class_idx, base, units, slabs);
 }
 
@@ -172,7 +180,7 @@ static struct pool_refill refill_from_slabs(struct class_pool *pool, unsigned cl
         slab->stamp_ms = now_ms;
         if (legacy_owns(slab)) {
             refill.server = SERVED_LEGACY;
-            account_add(&hk_account[class_idx].legacy_allocs, taken);
+            account_add(&hk_account.classes[class_idx].legacy_allocs, taken);
         }
         list_sort(pool, slab);
     }
@@ -184,7 +192,7 @@ static void count_chained(struct class_pool *pool, unsigned class_idx, uint32_t 
 {
     pool->chained += blocks;
     atomic_add_relaxed(&chained_bytes, (uint64_t)(int64_t)(int32_t)blocks * hk_class_size[class_idx]);
-    atomic_store_relaxed(&hk_account[class_idx].cached_blocks, pool->chained);
+    atomic_store_relaxed(&hk_account.classes[class_idx].cached_blocks, pool->chained);
 }
 
 /* Whether a link leads into a slab of the class, where a block's two words can be read. */
@@ -222,7 +230,7 @@ bool shared_pool_cut(unsigned class_idx, struct hk_chain *chain, uint32_t count,
 /* The class's lock is held, so that no slab of it goes while its blocks are read. */
 static bool list_holds(unsigned class_idx, const void *at, const void *block)
 {
-    uint64_t most = atomic_load_relaxed(&hk_account[class_idx].slab_blocks);
+    uint64_t most = atomic_load_relaxed(&hk_account.classes[class_idx].slab_blocks);
     for (uint64_t i = 0; i < most && is_of_class(at, class_idx) && hk_is_marked(at); i++) {
         if (at == block)
             return true;
@@ -293,7 +301,7 @@ static void learn(struct class_pool *pool, unsigned class_idx, bool hit)
         return;
     uint32_t target = (uint32_t)hk_config.ace_hit_rate;
     struct ace_cap_move move = ace_cap_adapt(&pool->cap, pool->chained, ace_cap_most(hk_class_size[class_idx]), target);
-    atomic_store_relaxed(&hk_account[class_idx].cap_blocks, pool->cap.cap);
+    atomic_store_relaxed(&hk_account.classes[class_idx].cap_blocks, pool->cap.cap);
     if (move.from != move.to)
         HK_PROBE_FIRE(ace_adapt, class_idx, move.from, move.to, move.hit_rate, target);
 }
@@ -326,10 +334,14 @@ static void give_chain(struct class_pool *pool, unsigned class_idx, struct hk_ch
     for (uint32_t i = 0; i < chain.count; i++) {
         struct slab *slab = superslab_find(block);
         if (slab == NULL && (slab = legacy_find(block)) != NULL)
-            account_add(&hk_account[class_idx].legacy_frees, 1);
+            account_add(&hk_account.classes[class_idx].legacy_frees, 1);
         bool of_class = slab != NULL && slab->class_idx == class_idx;
         if (hk_unlikely(!of_class || !hk_is_marked(block)))
             stop(pool, class_idx, MISUSE_CORRUPT_LIST, of_class ? block : last); /* the one that was overwritten */
+        if (hk_unlikely(slab->epoch != pool->epoch)) { /* the first block that comes back since it was abandoned */
+            slab_recount(slab);
+            admit(pool, slab);
+        }
         void *next = hk_link(block);
         enum slab_give_result result = slab_give(slab, block);
         if (hk_unlikely(result != SLAB_GIVEN))
@@ -405,7 +417,7 @@ static size_t decay(uint64_t now_ms, uint64_t age_ms, bool chains)
     size_t purged = 0;
     for (unsigned class_idx = 0; class_idx < HK_CACHED_CLASSES; class_idx++) {
         struct class_pool *pool = &pools[class_idx];
-        if (atomic_load_relaxed(&hk_account[class_idx].slabs) == 0)
+        if (atomic_load_relaxed(&hk_account.classes[class_idx].slabs) == 0)
             continue;
         hk_lock(&pool->lock);
         while (chains && pool->nchains > 0 && os_is_aged(pool->chain_stamps[0], now_ms, age_ms))
@@ -430,7 +442,7 @@ void shared_pool_init(void)
 {
     for (unsigned class_idx = HK_SMALL_CLASSES; class_idx < HK_CACHED_CLASSES; class_idx++) {
         ace_cap_init(&pools[class_idx].cap);
-        hk_account[class_idx].cap_blocks = pools[class_idx].cap.cap;
+        hk_account.classes[class_idx].cap_blocks = pools[class_idx].cap.cap;
     }
 }
 
@@ -456,9 +468,9 @@ void shared_pool_after_fork(bool raw_child)
         if (!raw_child) {
             hk_unlock(&pool->lock);
         } else if (hk_lock_is_held(&pool->lock)) {
-            /* Caught in the middle of a change: what the lock protects can't be believed, and is left alone for good. */
+            /* Caught in the middle of a change: what the lock protects can't be believed, but for the slabs' bitmaps. */
             atomic_sub_relaxed(&chained_bytes, (uint64_t)pool->chained * hk_class_size[class_idx]);
-            *pool = (struct class_pool){.lock = HK_LOCK_FREE};
+            *pool = (struct class_pool){.lock = HK_LOCK_FREE, .epoch = (uint16_t)(pool->epoch + 1)};
             ace_cap_init(&pool->cap);
         }
     }

@@ -87,6 +87,14 @@ uint32_t slab_take(struct slab *slab, uint32_t want, struct hk_chain *chain)
     return taken;
 }
 
+void slab_recount(struct slab *slab)
+{
+    slab->hint = 0;
+    slab->nfree = 0;
+    for (unsigned w = 0; w * 64 < slab->blocks; w++)
+        slab->nfree = (uint16_t)(slab->nfree + __builtin_popcountll(slab->bits[w]));
+}
+
 bool slab_is_block(const struct slab *slab, const void *ptr)
 {
     size_t offset = (size_t)((const uint8_t *)ptr - slab->base);

@@ -25,6 +25,7 @@ struct slab {
     uint16_t hint;            /* lock: class; no word of bits below it has a one */
     uint8_t list;             /* lock: class; which list of the pool it is in */
     bool in_use;              /* lock: class; large runs: the block is the program's */
+    uint16_t epoch;           /* lock: class; its pool's, which listed it */
     uint64_t dirty_pages;     /* lock: class; bit p: page group p may be resident */
     uint64_t stamp_ms;        /* lock: class; when it last lost or got a block */
     size_t size; /* lock: class; large runs: bytes that the block has; in a sparse slab: free bytes, as counted */
@@ -37,6 +38,9 @@ HK_HIDDEN void slab_open(struct slab *slab, unsigned class_idx, bool dirty);
 HK_HIDDEN uint32_t slab_take(struct slab *slab, uint32_t want, struct hk_chain *chain);
 
 enum slab_give_result { SLAB_GIVEN, SLAB_INTERIOR, SLAB_DOUBLE };
+
+/* Make count and hint anew from the bitmap, where a thread that is not in this process was caught in between. */
+HK_HIDDEN void slab_recount(struct slab *slab);
 
 /* Put one block back. */
 HK_HIDDEN enum slab_give_result slab_give(struct slab *slab, void *block);

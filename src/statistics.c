@@ -25,7 +25,7 @@ static uint64_t sum_of(const uint64_t *counts, unsigned n)
 
 static void read_class(unsigned class_idx, struct hk_class_stats *out)
 {
-    struct hk_class_account *a = &hk_account[class_idx];
+    struct hk_class_account *a = &hk_account.classes[class_idx];
     uint64_t frees =
         atomic_load_relaxed(&a->frees); /* before allocs, so that a race shows more live blocks, not fewer */
     uint64_t free_bytes = atomic_load_relaxed(&a->free_bytes);
@@ -42,7 +42,7 @@ static void read_class(unsigned class_idx, struct hk_class_stats *out)
     out->pool_cap_blocks = atomic_load_relaxed(&a->cap_blocks);
     out->slabs = atomic_load_relaxed(&a->slabs);
     if (class_idx == HK_CLASS_HUGE)
-        out->free_blocks = atomic_load_relaxed(&hk_capacity.huge_cached);
+        out->free_blocks = atomic_load_relaxed(&hk_account.capacity.huge_cached);
     else
         out->free_blocks = difference(atomic_load_relaxed(&a->slab_blocks), out->live_blocks);
     out->refills = sum_of(a->refills, HK_SERVERS);
@@ -81,16 +81,16 @@ static void add_capacity(struct hk_stats *total)
     total->version = HK_STATS_VERSION;
     total->length = sizeof *total;
     total->generation = account_generation();
-    total->pool_bytes += atomic_load_relaxed(&hk_capacity.huge_cached_bytes);
+    total->pool_bytes += atomic_load_relaxed(&hk_account.capacity.huge_cached_bytes);
     total->trimmable_bytes = superslab_dirty_bytes() + ace_cached_bytes();
     total->mapped_bytes = atomic_load_relaxed(&os_account.mapped);
     total->mapped_peak_bytes = atomic_load_relaxed(&os_account.mapped_peak);
     total->reserved_bytes = atomic_load_relaxed(&os_account.reserved);
     total->meta_bytes = atomic_load_relaxed(&os_account.meta);
     total->purged_bytes = atomic_load_relaxed(&os_account.purged);
-    total->superslabs = atomic_load_relaxed(&hk_capacity.superslabs);
-    total->legacy_chunks = atomic_load_relaxed(&hk_capacity.legacy_chunks);
-    total->threads = atomic_load_relaxed(&hk_capacity.threads);
+    total->superslabs = atomic_load_relaxed(&hk_account.capacity.superslabs);
+    total->legacy_chunks = atomic_load_relaxed(&hk_account.capacity.legacy_chunks);
+    total->threads = atomic_load_relaxed(&hk_account.capacity.threads);
     total->free_bytes = difference(total->mapped_bytes, total->live_bytes + total->meta_bytes);
     if (total->trimmable_bytes > total->free_bytes)
         total->trimmable_bytes = total->free_bytes;

@@ -87,7 +87,7 @@ static struct superslab *superslab_of(const void *ptr)
 
 static void count_dirty(uint32_t before, uint32_t after)
 {
-    account_add(&hk_capacity.units_free_dirty,
+    account_add(&hk_account.capacity.units_free_dirty,
                 (uint64_t)__builtin_popcount(after) - (uint64_t)__builtin_popcount(before));
 }
 
@@ -131,7 +131,7 @@ static void use_units(struct superslab *ss, unsigned first, unsigned from, unsig
     ss->free_units &= ~mask;
     ss->dirty_units &= ~mask;
     count_dirty(dirty, ss->dirty_units);
-    account_add(&hk_capacity.units_used, to - from);
+    account_add(&hk_account.capacity.units_used, to - from);
     for (unsigned u = from; u < to; u++)
         ss->first_unit[u] = (uint8_t)first;
 }
@@ -151,7 +151,7 @@ static struct slab *take_run(struct superslab *ss, unsigned first, unsigned unit
 
 static struct superslab *map_superslab(enum hk_shared_fail *fail)
 {
-    if (atomic_load_relaxed(&hk_capacity.superslabs) >= hk_config.superslabs) {
+    if (atomic_load_relaxed(&hk_account.capacity.superslabs) >= hk_config.superslabs) {
         *fail = SHARED_FAIL_CAP;
         return NULL;
     }
@@ -169,9 +169,9 @@ static struct superslab *map_superslab(enum hk_shared_fail *fail)
     for (unsigned u = 0; u < HK_UNITS_PER_SUPERSLAB; u++)
         ss->first_unit[u] = NO_UNIT;
     region_set_superslab(base, ss);
-    uint64_t count = atomic_add_relaxed(&hk_capacity.superslabs, 1) + 1;
-    if (count > atomic_load_relaxed(&hk_capacity.superslabs_peak))
-        atomic_store_relaxed(&hk_capacity.superslabs_peak, count);
+    uint64_t count = atomic_add_relaxed(&hk_account.capacity.superslabs, 1) + 1;
+    if (count > atomic_load_relaxed(&hk_account.capacity.superslabs_peak))
+        atomic_store_relaxed(&hk_account.capacity.superslabs_peak, count);
     HK_PROBE_FIRE(superslab_map, base, count);
     return ss;
 }
@@ -247,7 +247,7 @@ static void give(struct slab *slab, bool dirty)
     for (unsigned u = first; u < first + units; u++)
         ss->first_unit[u] = NO_UNIT;
     ss->last_free_ms = os_now_ms();
-    atomic_sub_relaxed(&hk_capacity.units_used, units);
+    atomic_sub_relaxed(&hk_account.capacity.units_used, units);
     release_units(ss, unit_mask(first, units), dirty);
     hk_unlock(&superslab_lock);
 }
@@ -320,7 +320,7 @@ static void unmap_run(uintptr_t idx, unsigned count)
         struct superslab *ss = region_superslab(idx + i);
         unlink_available(ss);
         region_set_superslab(ss->base, NULL);
-        uint64_t left = atomic_sub_relaxed(&hk_capacity.superslabs, 1) - 1;
+        uint64_t left = atomic_sub_relaxed(&hk_account.capacity.superslabs, 1) - 1;
         HK_PROBE_FIRE(superslab_unmap, ss->base, left);
         meta_free(ss, sizeof *ss);
     }
@@ -390,8 +390,8 @@ static void rebuild(void)
         dirty += (uint64_t)__builtin_popcount(ss->free_units);
         used += (uint64_t)__builtin_popcount(~ss->free_units);
     }
-    atomic_store_relaxed(&hk_capacity.units_free_dirty, dirty);
-    atomic_store_relaxed(&hk_capacity.units_used, used);
+    atomic_store_relaxed(&hk_account.capacity.units_free_dirty, dirty);
+    atomic_store_relaxed(&hk_account.capacity.units_used, used);
 }
 
 void superslab_after_fork(bool raw_child)

@@ -61,7 +61,7 @@ HK_HIDDEN bool superslab_shrink_region(void);
 /* Bytes of free dirty units. */
 static inline size_t superslab_dirty_bytes(void)
 {
-    return (size_t)atomic_load_relaxed(&hk_capacity.units_free_dirty) << HK_UNIT_SHIFT;
+    return (size_t)atomic_load_relaxed(&hk_account.capacity.units_free_dirty) << HK_UNIT_SHIFT;
 }
 
 HK_HIDDEN void superslab_before_fork(void);

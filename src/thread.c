@@ -52,7 +52,7 @@ static struct hk_thread *thread_begin(void)
     if (threads != NULL)
         threads->prev = thread;
     threads = thread;
-    uint64_t alive = atomic_add_relaxed(&hk_capacity.threads, 1) + 1;
+    uint64_t alive = atomic_add_relaxed(&hk_account.capacity.threads, 1) + 1;
     HK_PROBE_FIRE(thread_start, thread, alive); /* under the lock: events come in the order of their count */
     hk_unlock(&threads_lock);
     hk_tls.self = thread; /* before pthread_setspecific, which may allocate */
@@ -68,13 +68,14 @@ void thread_end(void)
     if ((uintptr_t)thread <= 1)
         return;
     cache_drain_all(DRAIN_EXIT);
+    HK_PROBE_FIRE(cache_report, 0, &hk_account.classes[0], account_generation(), sizeof hk_account.classes[0]);
     /* From here on every call of this thread takes the slow path, and is served without a cache. */
     for (unsigned code = 0; code < HK_BINS; code++)
         hk_bin_close(&hk_tls.bins[code]);
     hk_tls.self = ENDED;
     hk_lock(&threads_lock);
     unlink_thread(thread);
-    uint64_t alive = atomic_sub_relaxed(&hk_capacity.threads, 1) - 1;
+    uint64_t alive = atomic_sub_relaxed(&hk_account.capacity.threads, 1) - 1;
     HK_PROBE_FIRE(thread_exit, thread, alive);
     hk_unlock(&threads_lock);
     meta_free(thread, sizeof *thread);
@@ -150,10 +151,10 @@ static void adopt(struct hk_thread *thread, unsigned class_idx)
     }
     if (count == 0)
         return;
-    account_add(&hk_account[class_idx].drains[DRAIN_FORK], 1);
-    account_add(&hk_account[class_idx].drain_blocks[DRAIN_FORK], count);
+    account_add(&hk_account.classes[class_idx].drains[DRAIN_FORK], 1);
+    account_add(&hk_account.classes[class_idx].drain_blocks[DRAIN_FORK], count);
     HK_PROBE_FIRE(tls_drain, class_idx, count, count * hk_class_size[class_idx], DRAIN_FORK,
-                  atomic_load_relaxed(&hk_account[class_idx].drains[DRAIN_FORK]));
+                  atomic_load_relaxed(&hk_account.classes[class_idx].drains[DRAIN_FORK]));
 }
 
 static void adopt_others(void)
@@ -182,7 +183,7 @@ static void forget_others(void)
 static void count_inherited(void)
 {
     for (unsigned class_idx = 0; class_idx < HK_CACHED_CLASSES; class_idx++) {
-        struct hk_class_account *account = &hk_account[class_idx];
+        struct hk_class_account *account = &hk_account.classes[class_idx];
         uint64_t free_blocks = shared_pool_free_blocks(class_idx) + cache_length(class_idx);
         account->inherited = account->slab_blocks - free_blocks;
         account->inherited_bytes = account->inherited * hk_class_size[class_idx];
@@ -209,7 +210,7 @@ void thread_after_fork(bool child, bool raw_child)
         adopt_others();
     else
         forget_others();
-    atomic_store_relaxed(&hk_capacity.threads, threads != NULL ? 1 : 0);
+    atomic_store_relaxed(&hk_account.capacity.threads, threads != NULL ? 1 : 0);
     count_inherited();
     HK_PROBE_FIRE(process_fork, account_generation(), (int64_t)getppid());
 }

@@ -35,14 +35,14 @@ static inline struct hk_bin *bin_of(struct hk_thread *thread, unsigned class_idx
 
 static void count_allocs(unsigned class_idx, uint64_t n)
 {
-    account_add(&hk_account[class_idx].allocs, n);
-    account_add(&hk_account[class_idx].alloc_bytes, n * hk_class_size[class_idx]);
+    account_add(&hk_account.classes[class_idx].allocs, n);
+    account_add(&hk_account.classes[class_idx].alloc_bytes, n * hk_class_size[class_idx]);
 }
 
 static void count_frees(unsigned class_idx, uint64_t n)
 {
-    account_add(&hk_account[class_idx].frees, n);
-    account_add(&hk_account[class_idx].free_bytes, n * hk_class_size[class_idx]);
+    account_add(&hk_account.classes[class_idx].frees, n);
+    account_add(&hk_account.classes[class_idx].free_bytes, n * hk_class_size[class_idx]);
 }
 
 /* Take over what the counters tell. */
@@ -148,7 +148,7 @@ static void count_need(struct hk_thread *thread, size_t most)
 static bool refill(struct hk_thread *thread, unsigned class_idx, size_t size)
 {
     struct cache_class *cache = &thread->classes[class_idx];
-    struct hk_class_account *account = &hk_account[class_idx];
+    struct hk_class_account *account = &hk_account.classes[class_idx];
     if (cache->taken > 0) /* not the first miss of the class */
         count_need(thread, hk_config.cache);
     uint32_t want = first_batch(class_idx);
@@ -186,7 +186,7 @@ static void drain(struct hk_thread *thread, unsigned class_idx, uint32_t keep, e
     bin->head = kept.head;
     cache->length = keep;
     cache->taken -= cache->taken < rest.count ? cache->taken : rest.count;
-    struct hk_class_account *account = &hk_account[class_idx];
+    struct hk_class_account *account = &hk_account.classes[class_idx];
     uint64_t drains = atomic_add_relaxed(&account->drains[reason], 1) + 1;
     account_add(&account->drain_blocks[reason], rest.count);
     HK_PROBE_FIRE(tls_drain, class_idx, rest.count, (uint64_t)rest.count * hk_class_size[class_idx], reason, drains);
@@ -196,7 +196,7 @@ static void drain(struct hk_thread *thread, unsigned class_idx, uint32_t keep, e
 static void report(struct hk_thread *thread, unsigned class_idx, uint32_t now_ms)
 {
     struct cache_class *cache = &thread->classes[class_idx];
-    struct hk_class_account *account = &hk_account[class_idx];
+    struct hk_class_account *account = &hk_account.classes[class_idx];
     cache->report_ms = now_ms;
     if (cache->report_allocs > 0) {
         uint64_t misses = cache->report_misses < cache->report_allocs ? cache->report_misses : cache->report_allocs;
@@ -278,7 +278,7 @@ static void tick(struct hk_thread *thread, unsigned class_idx)
 
 static void *alloc_uncached(unsigned class_idx, size_t size)
 {
-    struct hk_class_account *account = &hk_account[class_idx];
+    struct hk_class_account *account = &hk_account.classes[class_idx];
     struct pool_refill got = shared_pool_refill(class_idx, 1, 1);
     uint64_t misses = atomic_add_relaxed(&account->misses, 1) + 1;
     account_add(&account->hits_per_miss[0], 1);
@@ -326,7 +326,7 @@ void *cache_alloc_slow(size_t size)
     cache->active = true;
     if (!missed) {
         cache->hits++;
-        account_add(&hk_account[class_idx].ticks, 1);
+        account_add(&hk_account.classes[class_idx].ticks, 1);
     }
     count_allocs(class_idx, 1);
     tick(thread, class_idx);

@@ -124,6 +124,23 @@ assert grown >= 300000, grown
 PYTHON
 }
 
+@test "what a process holds is told at once when it is attached to in the middle of its life" {
+    start_counts
+    tell churn 3000 9973
+    attach -p "$PID"
+    local tick
+    tell churn 3000 9973 # a slow path, whose report tells where the account is
+    tick=$(hkstat --json -p "$PID")
+    python3 - "$tick" <<'PYTHON'
+import json
+import sys
+process = json.loads(sys.argv[1])["processes"][0]
+assert process["superslabs"] >= 1 and process["superslabs_peak"] >= process["superslabs"], process["superslabs"]
+assert process["mapped_bytes"] >= process["superslabs"] << 21, process["mapped_bytes"]
+assert process["threads"] == 1 and process["legacy_chunks"] == 0 and process["purged_bytes"] >= 0
+PYTHON
+}
+
 @test "what came before the attach is never told as a rate" {
     start_counts
     tell churn 5000 1000003

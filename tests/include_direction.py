@@ -20,7 +20,7 @@ LAYERS = [
     ("words", "account ace_account ace_cap chain config lock misuse size_class"),
     ("system", "os os_format os_linux os_linux_cgroup os_linux_limit"),
     ("probes", "probe probes"),
-    ("base", "base"),
+    ("base", "base os_account"),
 ]
 MAX_LINES = 599
 FOLDERS = ("src", "probes")

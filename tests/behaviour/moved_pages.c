@@ -49,10 +49,17 @@ static size_t frames_of(const void *block, size_t size, uint64_t *frames)
     return count;
 }
 
-/* Takes what lies free around the block, if it is one of those that lie together, until what is behind it is taken. */
+/* Takes what lies free around the block, if it is one of those that lie together, until what is behind it is taken. Behind
+ * a mapping, which may be longer than the block, the kernel may have left addresses free: the first page there is taken. */
 static void hem_in(char *block)
 {
-    uintptr_t end = (uintptr_t)block + malloc_usable_size(block);
+    size_t usable = malloc_usable_size(block);
+    uintptr_t end = (uintptr_t)block + usable;
+    for (uintptr_t page = end & ~(uintptr_t)4095; page < end + usable / 4; page += 4096) {
+        int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+        if (mmap((void *)page, 4096, PROT_NONE, flags, -1, 0) == (void *)page)
+            break;
+    }
     for (unsigned i = 0; i < 2 * MIB / (64 * KIB); i++) {
         uintptr_t fence = (uintptr_t)take(64 * KIB);
         if (fence >= end && fence < end + 64 * KIB)

@@ -97,7 +97,7 @@ static inline int check_account(void)
 {
     uint64_t huge_live = 0;
     for (unsigned c = HK_CACHED_CLASSES; c < HK_ACCOUNT_CLASSES; c++) {
-        const struct hk_class_account *a = &hk_account[c];
+        const struct hk_class_account *a = &hk_account.classes[c];
         uint64_t live = a->inherited + a->allocs - a->frees,
                  live_bytes = a->inherited_bytes + a->alloc_bytes - a->free_bytes;
         uint64_t served = 0, buckets = 0;
@@ -110,8 +110,8 @@ static inline int check_account(void)
         CLAIM(a->misses <= a->allocs);
         if (c == HK_CLASS_HUGE) {
             huge_live = live;
-            CLAIM(live_bytes == hk_capacity.huge_bytes);
-            CLAIM(a->cached_blocks == hk_capacity.huge_cached);
+            CLAIM(live_bytes == hk_account.capacity.huge_bytes);
+            CLAIM(a->cached_blocks == hk_account.capacity.huge_cached);
         } else {
             CLAIM(live_bytes == live * a->block_size);
             CLAIM(a->slab_blocks == a->slabs);
@@ -119,7 +119,7 @@ static inline int check_account(void)
         }
         CLAIM(a->cached_blocks <= a->cap_blocks);
     }
-    CLAIM(huge_live == hk_capacity.huge_blocks);
+    CLAIM(huge_live == hk_account.capacity.huge_blocks);
     CLAIM(ace_large_cached_bytes() <= ace_large_posted);
     return 0;
 }

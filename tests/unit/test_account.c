@@ -20,14 +20,14 @@ static int headers(void *arg)
     account_init();
     CLAIM(account_generation() != 0);
     for (unsigned c = 0; c < HK_ACCOUNT_CLASSES; c++) {
-        const struct hk_class_account *account = &hk_account[c];
+        const struct hk_class_account *account = &hk_account.classes[c];
         CLAIM(account->version == HK_ACCOUNT_VERSION);
         CLAIM(account->length == sizeof *account);
         CLAIM(account->class_idx == c);
         CLAIM(account->block_size == hk_class_size[c]);
         CLAIM(account->generation == account_generation());
     }
-    CLAIM(hk_account[HK_CLASS_HUGE].block_size == 0);
+    CLAIM(hk_account.classes[HK_CLASS_HUGE].block_size == 0);
     return 0;
 }
 
@@ -39,7 +39,7 @@ static void every_class_tells_what_it_is(void **state)
 
 static void fill_class(unsigned c)
 {
-    struct hk_class_account *account = &hk_account[c];
+    struct hk_class_account *account = &hk_account.classes[c];
     uint64_t *from = &account->inherited, *to = (uint64_t *)(account + 1);
     while (from < to)
         *from++ = 1000; /* what isn't set below must not be there afterwards */
@@ -67,7 +67,7 @@ static int generations(void *arg)
         CLAIM(account_generation() > before); /* however fast one follows the other */
     }
     for (unsigned c = 0; c < HK_ACCOUNT_CLASSES; c++) {
-        struct hk_class_account *account = &hk_account[c], expected;
+        struct hk_class_account *account = &hk_account.classes[c], expected;
         memset(&expected, 0, sizeof expected);
         expected.version = HK_ACCOUNT_VERSION;
         expected.length = sizeof expected;
@@ -97,7 +97,7 @@ static int frees_first(void *arg)
 {
     (void)arg;
     account_init();
-    struct hk_class_account *account = &hk_account[3];
+    struct hk_class_account *account = &hk_account.classes[3];
     memset(&account->inherited, 0, sizeof *account - offsetof(struct hk_class_account, inherited));
     account->frees = 10;
     account_new_generation();

@@ -72,7 +72,7 @@ static int zeros_after_dirt(void *arg)
             memset(block, 0xa5, block_bytes(block));
             CLAIM(free_block(block));
         }
-    CLAIM(hk_account[HK_CLASS_HUGE].misses < hk_account[HK_CLASS_HUGE].allocs); /* dirt was met */
+    CLAIM(hk_account.classes[HK_CLASS_HUGE].misses < hk_account.classes[HK_CLASS_HUGE].allocs); /* dirt was met */
     return 0;
 }
 
@@ -82,7 +82,7 @@ static int hits_and_misses(void *arg)
 {
     (void)arg;
     const size_t size = 100 * KIB;
-    const struct hk_class_account *a = &hk_account[hk_class_of_size(size)];
+    const struct hk_class_account *a = &hk_account.classes[hk_class_of_size(size)];
     void *blocks[3];
     for (unsigned i = 0; i < 3; i++)
         blocks[i] = ace_alloc(size, HK_ALIGNMENT, false);
@@ -103,7 +103,7 @@ static int the_cap_moves(void *arg)
 {
     (void)arg;
     const size_t size = 40 * KIB;
-    const struct hk_class_account *a = &hk_account[hk_class_of_size(size)];
+    const struct hk_class_account *a = &hk_account.classes[hk_class_of_size(size)];
     static void *blocks[MANY];
     hk_config.retain = GIB;
     CLAIM(a->cap_blocks == ACE_CAP_START);
@@ -139,13 +139,13 @@ static int threshold(void *arg)
     void *large = ace_alloc(5 * MIB, HK_ALIGNMENT, false), *aligned = ace_alloc(100 * KIB, 4 * MIB, false);
     CLAIM(large != NULL && aligned != NULL && (uintptr_t)aligned % (4 * MIB) == 0);
     CLAIM(errno == AN_ERRNO);
-    CLAIM(hk_account[HK_CLASS_HUGE].ace_fails[ACE_THRESHOLD] == 1);
-    CLAIM(hk_account[hk_class_of_size(100 * KIB)].ace_fails[ACE_THRESHOLD] == 1);
+    CLAIM(hk_account.classes[HK_CLASS_HUGE].ace_fails[ACE_THRESHOLD] == 1);
+    CLAIM(hk_account.classes[hk_class_of_size(100 * KIB)].ace_fails[ACE_THRESHOLD] == 1);
     CLAIM(block_bytes(aligned) == hk_class_size[hk_class_of_size(100 * KIB)]);
     size_t mapped = os_account.mapped;
     CLAIM(free_block(large));
     CLAIM(os_account.mapped == mapped - 5 * MIB); /* not cached */
-    CLAIM(hk_capacity.huge_cached == 0);
+    CLAIM(hk_account.capacity.huge_cached == 0);
     CHECK_ACCOUNT();
     return 0;
 }
@@ -162,8 +162,8 @@ static int exhaustion(void *arg)
     CLAIM(errno == AN_ERRNO);
     CLAIM(heap_find(block).huge != NULL);
     CLAIM(block_bytes(block) == hk_class_size[class_idx]);
-    CLAIM(hk_account[class_idx].ace_fails[ACE_EXHAUSTION] == 1);
-    CLAIM(hk_account[class_idx].allocs == 0 && hk_account[HK_CLASS_HUGE].allocs == 1);
+    CLAIM(hk_account.classes[class_idx].ace_fails[ACE_EXHAUSTION] == 1);
+    CLAIM(hk_account.classes[class_idx].allocs == 0 && hk_account.classes[HK_CLASS_HUGE].allocs == 1);
     CLAIM(free_block(block));
     CLAIM(!free_block(block));
     CHECK_ACCOUNT();
@@ -179,8 +179,8 @@ static int map_fail(void *arg)
     errno = 0;
     CLAIM(ace_alloc(200 * MIB, HK_ALIGNMENT, false) == NULL);
     CLAIM(errno == ENOMEM);
-    CLAIM(hk_account[HK_CLASS_HUGE].ace_fails[ACE_MAPFAIL] == 1);
-    CLAIM(hk_account[HK_CLASS_HUGE].allocs == 0 && hk_account[HK_CLASS_HUGE].misses == 0);
+    CLAIM(hk_account.classes[HK_CLASS_HUGE].ace_fails[ACE_MAPFAIL] == 1);
+    CLAIM(hk_account.classes[HK_CLASS_HUGE].allocs == 0 && hk_account.classes[HK_CLASS_HUGE].misses == 0);
     errno = AN_ERRNO;
     CLAIM(ace_alloc(3 * MIB, HK_ALIGNMENT, false) != NULL);
     CLAIM(errno == AN_ERRNO);
@@ -198,7 +198,7 @@ static int the_region_makes_room(void *arg)
     limit_address_space(16 * MIB);
     void *block = ace_alloc(200 * MIB, HK_ALIGNMENT, false);
     CLAIM(block != NULL);
-    CLAIM(hk_account[HK_CLASS_HUGE].ace_fails[ACE_MAPFAIL] == 0);
+    CLAIM(hk_account.classes[HK_CLASS_HUGE].ace_fails[ACE_MAPFAIL] == 0);
     CLAIM(free_block(block));
     return 0;
 }

@@ -92,7 +92,7 @@ static int split_and_merged(void *arg)
     for (unsigned i = 0; i < 3; i++) {
         parts[i] = ace_alloc(3 * MIB, HK_ALIGNMENT, i == 1);
         CLAIM(parts[i] == whole + i * 3 * MIB);
-        CLAIM(hk_capacity.huge_cached == 1 && hk_capacity.huge_cached_bytes == (9 - i * 3) * MIB);
+        CLAIM(hk_account.capacity.huge_cached == 1 && hk_account.capacity.huge_cached_bytes == (9 - i * 3) * MIB);
         CLAIM(i != 1 || is_zero(parts[i], 3 * MIB));
         fill(parts[i], 3 * MIB, i);
     }
@@ -100,11 +100,11 @@ static int split_and_merged(void *arg)
     for (unsigned i = 0; i < 3; i++)
         CLAIM(is_filled(parts[i], 3 * MIB, i));
     CLAIM(free_block(parts[0]));
-    CLAIM(hk_capacity.huge_cached == 2);
+    CLAIM(hk_account.capacity.huge_cached == 2);
     CLAIM(free_block(parts[2]));
-    CLAIM(hk_capacity.huge_cached == 2); /* with what lay behind it */
+    CLAIM(hk_account.capacity.huge_cached == 2); /* with what lay behind it */
     CLAIM(free_block(parts[1]));
-    CLAIM(hk_capacity.huge_cached == 1 && hk_capacity.huge_cached_bytes == 12 * MIB);
+    CLAIM(hk_account.capacity.huge_cached == 1 && hk_account.capacity.huge_cached_bytes == 12 * MIB);
     CHECK_ACCOUNT();
     CLAIM(ace_alloc(12 * MIB, HK_ALIGNMENT, false) == whole);
     CLAIM(os_account.map_calls + os_account.unmap_calls == calls);
@@ -118,11 +118,11 @@ static int lengthened(void *arg)
     void *block = ace_alloc(6 * MIB, HK_ALIGNMENT, false);
     CLAIM(free_block(block));
     size_t mapped = os_account.mapped;
-    uint64_t misses = hk_account[HK_CLASS_HUGE].misses;
+    uint64_t misses = hk_account.classes[HK_CLASS_HUGE].misses;
     block = ace_alloc(9 * MIB, HK_ALIGNMENT, true);
     CLAIM(block != NULL && is_zero(block, 9 * MIB) && heap_find(block).huge != NULL);
-    CLAIM(hk_capacity.huge_cached == 0 && os_account.mapped == mapped + 3 * MIB);
-    CLAIM(hk_account[HK_CLASS_HUGE].misses == misses + 1);
+    CLAIM(hk_account.capacity.huge_cached == 0 && os_account.mapped == mapped + 3 * MIB);
+    CLAIM(hk_account.classes[HK_CLASS_HUGE].misses == misses + 1);
     CHECK_ACCOUNT();
     CLAIM(free_block(block));
     return 0;
@@ -212,7 +212,7 @@ static int churn_threads(void *arg)
     for (unsigned i = 0; i < SHARED; i++)
         hk_test_free(atomic_exchange_acq_rel(&shared[i].block, NULL));
     CHECK_ACCOUNT();
-    CLAIM(hk_capacity.huge_blocks == 0);
+    CLAIM(hk_account.capacity.huge_blocks == 0);
     CLAIM(reclaim_free_bytes() <= reclaim_bound());
     return 0;
 }
@@ -301,7 +301,7 @@ static int refusals(void *arg)
         }
     reclaim_everything();
     CLAIM(reclaim_free_bytes() == 0);
-    CLAIM(hk_capacity.huge_bytes == 0);
+    CLAIM(hk_account.capacity.huge_bytes == 0);
     return 0;
 }
 #endif

@@ -41,20 +41,20 @@ static int grows_in_place(void *arg)
     fill(other, MIB, 2);
     CLAIM(free_block(other));
     ace_decay(os_now_ms(), 0);
-    CLAIM(hk_capacity.units_free_dirty == 16 && hk_capacity.units_used == 1);
+    CLAIM(hk_account.capacity.units_free_dirty == 16 && hk_account.capacity.units_used == 1);
     for (size_t size = 64 * KIB; size < 2 * MIB; size *= 2) {
         CLAIM(resize(block, 2 * size, size % 2 != 0) == block && block_bytes(block) == 2 * size);
         CLAIM(is_filled(block, size, 1));
         fill_rest(block, size, 2 * size, 1);
-        CLAIM(hk_capacity.units_used == 2 * size / HK_UNIT_SIZE);
-        CLAIM(hk_capacity.units_free_dirty == (size < MIB ? 17 - 2 * size / HK_UNIT_SIZE : 0));
+        CLAIM(hk_account.capacity.units_used == 2 * size / HK_UNIT_SIZE);
+        CLAIM(hk_account.capacity.units_free_dirty == (size < MIB ? 17 - 2 * size / HK_UNIT_SIZE : 0));
         CLAIM(heap_find(block + 2 * size - 1).slab == heap_find(block).slab);
         CHECK_ACCOUNT();
     }
     CLAIM(resize(block, 2 * MIB + 1, true) == NULL); /* the SuperSlab ends */
     CLAIM(free_block(block) && block_bytes(block) == 0);
     ace_decay(os_now_ms(), 0);
-    CLAIM(hk_capacity.units_used == 0 && hk_capacity.units_free_dirty == 32);
+    CLAIM(hk_account.capacity.units_used == 0 && hk_account.capacity.units_free_dirty == 32);
     CHECK_ACCOUNT();
     return 0;
 }
@@ -69,15 +69,16 @@ static int run_moves(void *arg)
     CLAIM(free_block(ace_alloc(3 * MIB, HK_ALIGNMENT, false))); /* the tables for such blocks are there */
     ace_decay(os_now_ms(), 0);
     struct os_account os = os_account;
-    struct hk_capacity before = hk_capacity;
+    struct hk_capacity before = hk_account.capacity;
     errno = AN_ERRNO;
     char *now = resize(block, to, false);
     CLAIM(now != NULL && now != block && heap_find(now).huge != NULL && block_bytes(now) == to && errno == AN_ERRNO);
     CLAIM(heap_find(block).slab == NULL && heap_find(block).huge == NULL && block_bytes(block) == 0);
     CLAIM(is_filled(now, from, 3) && is_zero(now + from, to - from) && is_zero(block, from));
-    CLAIM(hk_capacity.units_used == before.units_used - from / HK_UNIT_SIZE);
-    CLAIM(hk_capacity.units_free_dirty == before.units_free_dirty);
-    CLAIM(hk_capacity.huge_blocks == before.huge_blocks + 1 && hk_capacity.huge_bytes == before.huge_bytes + to);
+    CLAIM(hk_account.capacity.units_used == before.units_used - from / HK_UNIT_SIZE);
+    CLAIM(hk_account.capacity.units_free_dirty == before.units_free_dirty);
+    CLAIM(hk_account.capacity.huge_blocks == before.huge_blocks + 1 &&
+          hk_account.capacity.huge_bytes == before.huge_bytes + to);
     CLAIM(os_account.purged == os.purged + from && os_account.purge_calls == os.purge_calls + 1);
     CLAIM(os_account.map_calls == os.map_calls + 1 && os_account.failed_calls == os.failed_calls);
     CLAIM(os_account.mapped >= os.mapped + to && os_account.mapped <= os.mapped + to + to / 8 + HK_UNIT_SIZE);
@@ -91,7 +92,7 @@ static int run_moves(void *arg)
     CLAIM(resize(more, 3 * to, true) == more && block_bytes(more) == 3 * to && is_filled(more, to, 5));
     CLAIM(free_block(more) && !free_block(more) && free_block(block) && free_block(fence));
     CHECK_ACCOUNT();
-    CLAIM(hk_capacity.huge_blocks == before.huge_blocks && hk_capacity.huge_bytes == before.huge_bytes);
+    CLAIM(hk_account.capacity.huge_blocks == before.huge_blocks && hk_account.capacity.huge_bytes == before.huge_bytes);
     return 0;
 }
 
@@ -206,7 +207,7 @@ static int small_steps(void *arg)
         }
     }
     CLAIM(os_account.map_calls - calls < 150);
-    CLAIM(hk_capacity.huge_bytes >= size + 3 * MIB);
+    CLAIM(hk_account.capacity.huge_bytes >= size + 3 * MIB);
     CHECK_ACCOUNT();
     CLAIM(free_block(block) && free_block(neighbour));
     return 0;
@@ -229,7 +230,7 @@ static int huge_resize(void *arg)
     CLAIM(resize(now, SIZE_MAX / 2, false) == NULL && is_filled(now, 10 * MIB, 5) && heap_find(now).huge != NULL);
     CHECK_ACCOUNT();
     CLAIM(free_block(now));
-    CLAIM(hk_capacity.huge_blocks == 0 && hk_capacity.huge_bytes == 0);
+    CLAIM(hk_account.capacity.huge_blocks == 0 && hk_account.capacity.huge_bytes == 0);
     return 0;
 }
 
@@ -260,10 +261,10 @@ static int run_under_a_limit(void *arg)
     char *block = ace_alloc(2 * MIB, HK_ALIGNMENT, false);
     fill(block, 2 * MIB, 3);
     limit_address_space(4 * MIB);
-    struct hk_capacity before = hk_capacity;
+    struct hk_capacity before = hk_account.capacity;
     errno = AN_ERRNO;
     CLAIM(resize(block, 8 * MIB, false) == NULL && errno == AN_ERRNO);
-    CLAIM(memcmp(&before, &hk_capacity, sizeof before) == 0);
+    CLAIM(memcmp(&before, &hk_account.capacity, sizeof before) == 0);
     CLAIM(block_bytes(block) == 2 * MIB && is_filled(block, 2 * MIB, 3));
     CHECK_ACCOUNT();
 #ifndef UNDER_TSAN

@@ -26,7 +26,7 @@ static uint64_t allocs, frees; /* of the class, when use() was called */
 static void use(size_t size)
 {
     class_idx = hk_class_of_size(size);
-    a = &hk_account[class_idx];
+    a = &hk_account.classes[class_idx];
     cache_settle_all();
     allocs = a->allocs;
     frees = a->frees;
@@ -203,7 +203,7 @@ static int idle(void *arg)
     }
     DRAINED_FOR(DRAIN_IDLE, 1, held);
     CLAIM(cache_length(class_idx) == 0);
-    CLAIM(hk_account[0].drains[DRAIN_IDLE] == 0); /* which is in use */
+    CLAIM(hk_account.classes[0].drains[DRAIN_IDLE] == 0); /* which is in use */
     CHECK_THREAD();
     return 0;
 }
