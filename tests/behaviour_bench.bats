@@ -38,3 +38,17 @@ steps() {
         "$BATS_TEST_TMPDIR/raw"
     ! "$HAKMEM_SOURCE/bench/run" --build "$HAKMEM_BUILD" --peer none=/nonexistent.so --only "WS 256"
 }
+
+@test "bench/overhead tells what probes cost that are compiled out and that are watched" {
+    require_command python3
+    local variants=(--variant without) columns=without
+    if [ "$(id -u)" -eq 0 ] && [ -x "$HAKMEM_BUILD/hkstat" ]; then
+        variants+=(--variant attached --pin-dir "/sys/fs/bpf/hakmem-test-$BASHPID")
+        columns="without | attached"
+    fi
+    "$HAKMEM_SOURCE/bench/overhead" --build "$HAKMEM_BUILD" --rounds 2 --scale 0.001 --only "WS 256" "${variants[@]}" \
+        >"$BATS_TEST_TMPDIR/report" 2>"$BATS_TEST_TMPDIR/log" || fail "$(tail -n 3 "$BATS_TEST_TMPDIR/log")"
+    grep -Fqx "| load | idle, median | $columns |" "$BATS_TEST_TMPDIR/report"
+    grep -Eq '^\| random_mixed, WS 256 \| [0-9.]+ \| [0-9.]+ \([0-9.]+\.\.[0-9.]+\) \|' "$BATS_TEST_TMPDIR/report"
+    ! "$HAKMEM_SOURCE/bench/overhead" --build "$HAKMEM_BUILD" --only "no such load"
+}
