@@ -62,7 +62,7 @@ static void parse_word(const char *word, struct options *options, struct argp_st
         argp_error(state, "one record at a time: what is '%s'?", word);
     } else if (options->interval_ms == 0) {
         if (!parse_seconds(word, LEAST_INTERVAL_S, MOST_INTERVAL_S, &seconds))
-            argp_error(state, "the interval is 0.01 to 86400 seconds, not '%s'", word);
+            argp_error(state, "the interval is 0.01 to 86400 seconds, not '%s'; a command comes before options", word);
         options->interval_ms = (uint64_t)llround(seconds * 1e3);
     } else if (options->count == 0) {
         if (!parse_count(word, UINT32_MAX, &options->count))
@@ -116,16 +116,20 @@ static const struct argp parsers[] = {
         {
             .options = watch_options,
             .parser = parse_option,
-            .args_doc =
-                "[INTERVAL [COUNT]]\nattach|detach|status [OPTION...]\nrecord FILE [INTERVAL [COUNT]]\nreplay FILE",
+            .args_doc = "[INTERVAL [COUNT]]",
             .doc = "Show what hakmem does in running processes: on a terminal a live dashboard, else a table; with an "
                    "INTERVAL, "
                    "in seconds, a line a tick, first totals, then rates.\v"
                    "Processes are watched from 'hkstat attach' to 'hkstat detach'; if nothing is attached, and hkstat "
                    "may, "
-                   "it attaches to all for as long as it runs. Each command has a --help of its own. The exit status "
-                   "is 0, 1 "
-                   "if something failed, 2 if the command line isn't understood.",
+                   "it attaches to all for as long as it runs. The exit status is 0, 1 "
+                   "if something failed, 2 if the command line isn't understood.\n\n"
+                   "Commands, each with a --help of its own:\n"
+                   "  hkstat attach [OPTION...]\n"
+                   "  hkstat detach [OPTION...]\n"
+                   "  hkstat status [OPTION...]\n"
+                   "  hkstat record FILE [OPTION...] [INTERVAL [COUNT]]\n"
+                   "  hkstat replay FILE [OPTION...]",
         },
     [COMMAND_RECORD] =
         {.options = watch_options,
