@@ -101,13 +101,9 @@ static bool is_free(const struct slab *slab, const void *ptr)
         return true;
     if (hk_likely(!hk_is_marked(ptr)))
         return false;
-    const void *next = hk_link(ptr);
-    if (next != NULL) { /* what a program wrote leads to no block of the class, hardly ever */
-        struct heap_place place = heap_find(next);
-        if (place.slab == NULL || place.slab->class_idx != slab->class_idx)
-            return false;
-    }
     heap_enter();
+    if (!shared_pool_seems_free(slab->class_idx, ptr))
+        return false;
     for (unsigned looks = 0; looks < 2; looks++) /* it may have been on its way from a list to another */
         if (thread_lists_hold(slab->class_idx, ptr) || shared_pool_chains_hold(slab->class_idx, ptr) ||
             slab_block_is_free(slab, ptr))

@@ -16,6 +16,7 @@
 
 #define POOL_CHAINS 16u
 #define POOL_CHAINED_BYTES ((size_t)1 << 20) /* of one class */
+#define VAIN_MOST 256u /* blocks and lists that are looked at in vain for each block that only seems free */
 
 /* In the order in which a refill takes from them. */
 enum slab_list { DENSE, SPARSE, PURGED, SLAB_LISTS, UNLISTED };
@@ -25,6 +26,7 @@ struct class_pool {
     uint32_t nchains;   /* lock: */
     uint32_t chained;   /* lock: blocks in all chains */
     uint16_t epoch;     /* lock: one more for each time that the pool was abandoned */
+    uint64_t in_vain;   /* lock: blocks and lists that looks passed by in vain, less what was paid off */
     uint64_t nfree;     /* lock: sum of the slabs' nfree */
     int64_t sparse;     /* lock: bytes by which shared_pool_sparse is behind */
     struct ace_cap cap; /* lock: mid classes: how many blocks may wait in chains; a hit is a refill by a chain */
@@ -227,15 +229,32 @@ bool shared_pool_cut(unsigned class_idx, struct hk_chain *chain, uint32_t count,
     return true;
 }
 
-/* The class's lock is held, so that no slab of it goes while its blocks are read. */
-static bool list_holds(unsigned class_idx, const void *at, const void *block)
+/* A live block may bear a mark by chance: then its link leads to no free block of the class, hardly ever. A program that copied
+ * the word of a free block into many must not pay for a long list at the free of each. */
+bool shared_pool_seems_free(unsigned class_idx, const void *block)
 {
-    uint64_t most = atomic_load_relaxed(&hk_account.classes[class_idx].slab_blocks);
-    for (uint64_t i = 0; i < most && is_of_class(at, class_idx) && hk_is_marked(at); i++) {
+    struct class_pool *pool = &pools[class_idx];
+    const void *next = hk_link(block);
+    hk_lock(&pool->lock);
+    bool seems = next == NULL || (is_of_class(next, class_idx) && hk_is_marked(next));
+    if (seems && hk_unlikely(pool->in_vain >= VAIN_MOST)) {
+        pool->in_vain -= VAIN_MOST;
+        seems = false;
+    }
+    hk_unlock(&pool->lock);
+    return seems;
+}
+
+/* The class's lock is held, so that no slab of it goes while its blocks are read. */
+static bool list_holds(struct class_pool *pool, unsigned class_idx, const void *at, const void *block)
+{
+    uint64_t most = atomic_load_relaxed(&hk_account.classes[class_idx].slab_blocks), i;
+    for (i = 0; i < most && is_of_class(at, class_idx) && hk_is_marked(at); i++) {
         if (at == block)
             return true;
         at = hk_link(at);
     }
+    pool->in_vain += i + 1;
     return false;
 }
 
@@ -243,7 +262,7 @@ bool shared_pool_list_holds(unsigned class_idx, const void *head, const void *bl
 {
     struct class_pool *pool = &pools[class_idx];
     hk_lock(&pool->lock);
-    bool holds = list_holds(class_idx, head, block);
+    bool holds = list_holds(pool, class_idx, head, block);
     hk_unlock(&pool->lock);
     return holds;
 }
@@ -254,7 +273,7 @@ bool shared_pool_chains_hold(unsigned class_idx, const void *block)
     bool holds = false;
     hk_lock(&pool->lock);
     for (uint32_t i = 0; i < pool->nchains && !holds; i++)
-        holds = list_holds(class_idx, pool->chains[i].head, block);
+        holds = list_holds(pool, class_idx, pool->chains[i].head, block);
     hk_unlock(&pool->lock);
     return holds;
 }
@@ -278,6 +297,8 @@ static bool refill_from_chains(struct class_pool *pool, unsigned class_idx, uint
         refill->chain = *newest;
         pool->nchains--;
     } else if (!shared_pool_cut(class_idx, newest, want, &refill->chain)) {
+        pool->nchains--; /* it is left alone for good, so that a handler of SIGABRT may allocate */
+        count_chained(pool, class_idx, 0u - newest->count);
         stop(pool, class_idx, MISUSE_CORRUPT_LIST, refill->chain.head);
     }
     refill->server = SERVED_CHAIN;

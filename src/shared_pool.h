@@ -23,6 +23,10 @@ HK_HIDDEN struct pool_refill shared_pool_refill(unsigned class_idx, uint32_t wan
  * front->head is the block that was overwritten. */
 HK_HIDDEN bool shared_pool_cut(unsigned class_idx, struct hk_chain *chain, uint32_t count, struct hk_chain *front);
 
+/* Whether a look into the lists for a marked block is worth while. False now and then where many such looks were in vain: a second
+ * free is then found when the list is drained. */
+HK_HIDDEN bool shared_pool_seems_free(unsigned class_idx, const void *block);
+
 /* Whether `block` lies in the list that begins at head, which the list's owner may change meanwhile; in a chain. */
 HK_HIDDEN bool shared_pool_list_holds(unsigned class_idx, const void *head, const void *block);
 HK_HIDDEN bool shared_pool_chains_hold(unsigned class_idx, const void *block);

@@ -20,7 +20,7 @@
 #define TICK_MS 8u    /* what the clock aims at between two ticks of a class */
 #define REPORT_MS 16u /* 72 classes at 0.7 us each, every 16 ms: 0.3 % of a thread's time at most */
 
-#define FIT(size) (uint32_t)(((HK_UNIT_SIZE / (size) << 32) - 1) / (HK_UNIT_SIZE / (size) * (size) + 1))
+#define FIT(size) (0u - (uint32_t)(((HK_UNIT_SIZE / (size) << 32) - 1) / (HK_UNIT_SIZE / (size) * (size) + 1)))
 #define BIN(c)                                            \
     {                                                     \
         .room = 1, .fit = FIT((uint64_t)HK_CLASS_SIZE(c)) \

@@ -8,11 +8,11 @@
  *
  * fit tells in free whether a pointer is the start of a block: for n = (its offset in its unit + 1) mod 2^16
  *
- *   n * fit mod 2^32 <= fit  <=>  n - 1 is a multiple of the class's size, and a block of it lies there
+ *   n * fit mod 2^32 >= fit  <=>  n - 1 is a multiple of the class's size, and a block of it lies there
  *
- * but for n = 0, a unit's last byte, and for the byte behind the first of the rest that a unit has no block in: two odd
- * addresses of 65536 that pass. (n = 1 + k size gives fit - k e, where e = 2^32 - fit * size is such that fit / blocks < e <=
- * fit / (blocks - 1), so that it falls below 0 when k reaches the unit's number of blocks; other n lie fit or more above it.) */
+ * but for one odd address in 65536 that passes: the byte behind the first of the rest that a unit has no block in, where there is
+ * one. (With f = 2^32 - fit, n = 1 + k size gives k e - f, where e = 2^32 - f size is such that f / blocks < e <= f / (blocks - 1):
+ * it reaches 0 when k reaches the unit's number of blocks. Other n lie f or more below, and n = 0 gives 0.) */
 #ifndef HK_THREAD_CACHE_H
 #define HK_THREAD_CACHE_H
 
@@ -84,7 +84,7 @@ static inline bool hk_bin_spend_room(size_t bins, size_t code, uint32_t n)
 {
     bool stop;
     __asm__ volatile("imull %%fs:%c4(%2,%3,8), %1\n\t"
-                     "cmpl %1, %%fs:%c4(%2,%3,8)\n\t"
+                     "cmpl %%fs:%c4(%2,%3,8), %1\n\t"
                      "decw %%fs:%c5(%2,%3,8)"
                      : "=@ccbe"(stop), "+&r"(n)
                      : "r"(bins), "r"(code), "i"(offsetof(struct hk_bin, fit)), "i"(offsetof(struct hk_bin, room))
@@ -124,7 +124,7 @@ static inline bool hk_bin_spend_budget(char *bins, size_t code)
 static inline bool hk_bin_spend_room(char *bins, size_t code, uint32_t n)
 {
     struct hk_bin *bin = (struct hk_bin *)(void *)(bins + code * 8);
-    return --bin->room == 0 || n * bin->fit > bin->fit;
+    return --bin->room == 0 || n * bin->fit < bin->fit;
 }
 
 static inline void *hk_bin_head(const char *bins, size_t code)

@@ -58,12 +58,13 @@ all_of() {
 @test "words that were never written to, copied by realloc or with a struct, are not taken for a freed block's" {
     hk_preload HAKMEM_CONF=decay_ms:3600000 "$(hk_test_program behaviour/stale_words)" realloc
     hk_preload HAKMEM_CONF=decay_ms:3600000 "$(hk_test_program behaviour/stale_words)" struct
+    hk_preload "$(hk_test_program behaviour/stale_words)" link
 }
 
 @test "a SIGABRT handler may allocate and leave by siglongjmp: the program goes on, and its next misuse is told too" {
     local kind
     for kind in double_free double_free_large double_free_huge free_interior free_foreign realloc_freed \
-        overwrite_then_take overwrite_in_list overwrite_in_pool; do
+        overwrite_then_take overwrite_in_list overwrite_then_cut overwrite_in_pool; do
         hk_preload "$(hk_test_program behaviour/after_misuse)" "$kind" 3 >"$BATS_TEST_TMPDIR/out" \
             2>"$BATS_TEST_TMPDIR/err" || fail "$kind: status $?: $(cat "$BATS_TEST_TMPDIR/err")"
         [ "$(cat "$BATS_TEST_TMPDIR/out")" = "survived 3" ]

@@ -223,6 +223,22 @@ PROGRAM
     [ "$status" -eq 0 ] || fail "$output"
 }
 
+@test "with clang, but a bpftool that does not run or no headers of libbpf, all that is left builds" {
+    require_command cmake
+    require_command clang
+    printf '#!/bin/sh\nexit 2\n' >bpftool
+    chmod +x bpftool
+    local options=(-DHAKMEM_TESTS=OFF -DHAKMEM_BENCH=OFF)
+    run cmake -S "$HAKMEM_SOURCE" -B build "${options[@]}" -DHAKMEM_BPFTOOL="$PWD/bpftool"
+    [[ "$output" == *"does not run: the BPF programs are left out"* ]] || fail "$output"
+    cmake --build build --parallel "$(nproc)" >log || fail "$(tail -n 20 log)"
+    [ -e build/libhakmem.so ] && [ ! -e build/hkstat ]
+    run cmake -S "$HAKMEM_SOURCE" -B other "${options[@]}" -DHAKMEM_BPF_HEADERS=HAKMEM_BPF_HEADERS-NOTFOUND \
+        -DCMAKE_FIND_USE_CMAKE_SYSTEM_PATH=OFF -DHAKMEM_BPFTOOL="$(PATH=$PATH:/usr/sbin:/sbin command -v bpftool)"
+    [[ "$output" == *"libbpf-dev): the BPF programs are left out"* ]] || fail "$output"
+    cmake --build other --parallel "$(nproc)" >log || fail "$(tail -n 20 log)"
+}
+
 @test "without clang, libbpf and cmocka the library builds, and what is left out is named" {
     require_command cmake
     require_command gcc

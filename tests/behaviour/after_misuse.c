@@ -105,19 +105,32 @@ static void *waiting[1000];
 static void *allocate_and_free(void *unused)
 {
     for (unsigned i = 0; i < 1000; i++)
-        waiting[i] = take(112);
+        waiting[i] = take(48);
     for (unsigned i = 0; i < 1000; i++)
         free(waiting[i]);
     return unused;
 }
 
-/* The list waits where the thread left it, until it has grown old. */
-static void overwrite_in_pool(void)
+/* The list waits where the thread left it. */
+static void overwrite_waiting(unsigned idx)
 {
     pthread_t thread;
     require(pthread_create(&thread, NULL, allocate_and_free, NULL) == 0, "pthread_create");
     require(pthread_join(thread, NULL) == 0, "pthread_join");
-    *(uint64_t *)opaque(waiting[500]) = 0x4141414141414141;
+    *(uint64_t *)opaque(waiting[idx]) = 0x4141414141414141;
+}
+
+static void overwrite_then_cut(void)
+{
+    overwrite_waiting(995);
+    for (unsigned i = 0; i < 20000; i++)
+        take(48);
+}
+
+/* It is taken apart when it has grown old. */
+static void overwrite_in_pool(void)
+{
+    overwrite_waiting(500);
     for (unsigned tries = 0; tries < 5000; tries++) {
         for (unsigned i = 0; i < 100; i++)
             free(take(64));
@@ -154,6 +167,7 @@ static const struct {
     {"realloc_freed", realloc_freed},
     {"overwrite_then_take", overwrite_then_take},
     {"overwrite_in_list", overwrite_in_list},
+    {"overwrite_then_cut", overwrite_then_cut},
     {"overwrite_in_pool", overwrite_in_pool},
 };
 

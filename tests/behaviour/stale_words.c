@@ -1,9 +1,11 @@
-/* stale_words realloc|struct - words that the program never wrote are copied, and come to lie again where an earlier life of that
+/* stale_words realloc|struct|link - words that the program never wrote are copied, and come to lie again where an earlier life of that
  * memory left them: whatever they say, no block is taken for a freed one.
  *
- * realloc: of a large block. struct: of values whose first word is not used, one by one. */
+ * realloc: of a large block. struct: of values whose first word is not used, one by one. link: a free block's word, read after
+ * its free, which leads into a long list from every block; it must not take minutes. */
 #include <malloc.h>
 #include <pthread.h>
+#include <sys/resource.h>
 
 #include "check.h"
 
@@ -99,10 +101,28 @@ static unsigned copy_by_struct(void)
     return copied;
 }
 
+static unsigned copy_link(void)
+{
+    const size_t size = 64;
+    const struct rlimit seconds = {4, 4}; /* of processor time */
+    setrlimit(RLIMIT_CPU, &seconds);
+    take_all(MOST, size);
+    uint64_t *first = take(size), *second = take(size);
+    free(first);
+    free(second);
+    uint64_t link = *(uint64_t *)opaque(second);
+    for (unsigned i = 0; i < MOST; i++)
+        *(uint64_t *)blocks[i] = link;
+    free_all(MOST);
+    return MOST;
+}
+
 int main(int argc, char **argv)
 {
-    require(argc == 2, "usage: stale_words realloc|struct");
-    unsigned copied = strcmp(argv[1], "struct") == 0 ? copy_by_struct() : copy_by_realloc();
+    require(argc == 2, "usage: stale_words realloc|struct|link");
+    unsigned copied = strcmp(argv[1], "link") == 0     ? copy_link()
+                      : strcmp(argv[1], "struct") == 0 ? copy_by_struct()
+                                                       : copy_by_realloc();
     require(copied > 0, "no small block is where the array was");
     return 0;
 }

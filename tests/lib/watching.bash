@@ -94,7 +94,8 @@ start_tool() {
     TOOL=$!
     STARTED+=" $TOOL"
     wait_for 60 armed_by_tool "$count" || fail "does not attach:" "$(cat "$OUT" "$OUT.log")"
-    armed_by_tool "$count" # a program is attached a moment after its semaphore
+    # Once more: a program is attached a moment after its semaphore, and gdb sets its breakpoints twice.
+    wait_for 60 armed_by_tool "$count" || fail "does not stay attached:" "$(cat "$OUT" "$OUT.log")"
 }
 
 armed_by_tool() {
@@ -118,6 +119,7 @@ end_tool() {
 
 tool_ends() {
     local status=0
+    wait_for 60 tool_is_gone || fail "the tool does not end:" "$(cat "$OUT" "$OUT.log" "$FACTS")"
     wait "$TOOL" || status=$?
     [ "$status" -eq "${1:-0}" ] || fail "the tool ended with $status:" "$(cat "$OUT" "$OUT.log")"
 }

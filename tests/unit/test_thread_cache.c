@@ -84,7 +84,7 @@ static int check_thread(void)
             return line;           \
     } while (0)
 
-/* fit accepts a unit's blocks and, of all that is not a block, at most the two odd addresses that thread_cache.h names. */
+/* fit accepts a unit's blocks and, of all that is not a block, at most the odd address that thread_cache.h names. */
 static int fit_tells_blocks(void *arg)
 {
     (void)arg;
@@ -92,8 +92,8 @@ static int fit_tells_blocks(void *arg)
         uint32_t size = hk_class_size[c], fit = hk_tls.bins[c + 1].fit, in_blocks = hk_blocks_per_unit(c) * size;
         for (uint32_t offset = 0; offset < HK_UNIT_SIZE; offset++) {
             uint32_t n = (offset + 1) % HK_UNIT_SIZE;
-            bool fits = (uint32_t)(n * fit) <= fit, block = offset % size == 0 && offset < in_blocks;
-            CLAIM(fits == block || offset == HK_UNIT_SIZE - 1 || offset == in_blocks + 1);
+            bool fits = (uint32_t)(n * fit) >= fit, block = offset % size == 0 && offset < in_blocks;
+            CLAIM(fits == block || offset == in_blocks + 1);
         }
     }
     CLAIM(hk_tls.bins[0].fit == 0);
