@@ -63,7 +63,7 @@ churn_unkilled() {
 }
 
 @test "in 64 MiB the fallback too keeps a load with 40 MiB live unkilled" {
-    churn_unkilled 20 2000 HAKMEM_CONF=region:0
+    churn_unkilled 16 2000 HAKMEM_CONF=region:0
 }
 
 @test "in 64 MiB 16 threads that free each other's blocks go on unkilled" {
