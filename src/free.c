@@ -7,13 +7,10 @@
 
 static HK_NOINLINE void free_slow(void *ptr)
 {
-    hk_tls.bins[0].room = 1; /* the bin of HK_CODE_NONE never has more */
     if (ptr == NULL)
         return;
     struct heap_place place = heap_find(ptr);
     if (place.slab != NULL && place.slab->class_idx < HK_CACHED_CLASSES) {
-        if (((uintptr_t)ptr - region_origin) >> HK_UNIT_SHIFT < region_reach) /* no block came for what free() took */
-            hk_tls.bins[place.slab->class_idx + 1].room++;
         heap_check_block(&place, ptr, MISUSE_DOUBLE_FREE, MISUSE_INTERIOR_FREE);
         cache_free_slow(place.slab->class_idx, ptr);
         return;
@@ -23,6 +20,19 @@ static HK_NOINLINE void free_slow(void *ptr)
                                     : place.huge != NULL && ace_free_huge(place.huge, ptr);
     if (!freed)
         heap_misuse(&place, ptr, MISUSE_DOUBLE_FREE, MISUSE_INTERIOR_FREE, MISUSE_FOREIGN_FREE);
+}
+
+/* For these no block came into the list that free() took room in. */
+static HK_NOINLINE void free_stopped(void *ptr, size_t code)
+{
+    hk_bin_of_code(code)->room++;
+    free_slow(ptr);
+}
+
+static HK_COLD void free_marked(void *ptr, size_t code)
+{
+    hk_bin_of_code(code)->room++;
+    heap_free_marked(ptr);
 }
 
 HK_EXPORT void free(void *ptr)
@@ -37,11 +47,11 @@ HK_EXPORT void free(void *ptr)
     size_t code = region_map[unit];
     __auto_type bins = hk_bins();
     if (hk_unlikely(hk_bin_spend_room(bins, code, n))) {
-        free_slow(ptr);
+        free_stopped(ptr, code);
         return;
     }
     if (hk_unlikely(hk_is_marked(ptr))) {
-        heap_free_marked(ptr);
+        free_marked(ptr, code);
         return;
     }
     hk_set_link(ptr, hk_bin_head(bins, code));

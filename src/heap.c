@@ -157,7 +157,6 @@ void heap_free_marked(void *ptr)
     if (place.slab == NULL ||
         place.slab->class_idx >= HK_CACHED_CLASSES) /* the slab went when its last block came back */
         misuse_abort(MISUSE_DOUBLE_FREE, ptr, 0);
-    hk_tls.bins[place.slab->class_idx + 1].room++; /* which has paid already */
     heap_check_block(&place, ptr, MISUSE_DOUBLE_FREE, MISUSE_INTERIOR_FREE);
     hk_clear_mark(ptr);
     free(ptr);

@@ -53,8 +53,7 @@ HK_HIDDEN void heap_check_block(const struct heap_place *place, const void *ptr,
 HK_HIDDEN HK_COLD _Noreturn void heap_misuse(const struct heap_place *place, const void *ptr, enum misuse_kind twice,
                                              enum misuse_kind interior, enum misuse_kind foreign);
 
-/* The rest of free for a block that bears its mark, after its bin has paid: abort when it lies in a free list, else free
- * it. */
+/* The rest of free for a block that bears a mark: abort when it lies in a free list, else free it. */
 HK_HIDDEN HK_COLD void heap_free_marked(void *ptr);
 
 /* The size of the block that starts at ptr, 0 if none; never aborts. */

@@ -41,6 +41,11 @@ struct hk_tls {
 };
 extern HK_HIDDEN HK_TLS struct hk_tls hk_tls;
 
+static inline struct hk_bin *hk_bin_of_code(size_t code)
+{
+    return (struct hk_bin *)(void *)((char *)hk_tls.bins + code * 8);
+}
+
 /* From now on the bin's calls all take the slow path. */
 static inline void hk_bin_close(struct hk_bin *bin)
 {
