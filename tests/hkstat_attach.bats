@@ -2,18 +2,6 @@
 load lib/common
 load lib/attached
 
-setup_file() {
-    attached_setup_file
-}
-
-teardown_file() {
-    attached_teardown_file
-}
-
-setup() {
-    attached_setup
-}
-
 teardown() {
     attached_teardown
     [ -z "${BPFFS:-}" ] || umount "$BPFFS"

@@ -2,14 +2,6 @@
 load lib/common
 load lib/attached
 
-setup_file() {
-    attached_setup_file
-}
-
-teardown_file() {
-    attached_teardown_file
-}
-
 setup() {
     attached_setup
     require_command tmux
@@ -20,10 +12,6 @@ setup() {
 teardown() {
     tmux -S "$SOCKET" kill-server 2>/dev/null || [ $? -eq 1 ]
     attached_teardown
-}
-
-hkstat() {
-    "$HKSTAT" --pin-dir "$PINS" "$@"
 }
 
 # A load that rests: its numbers stand still while they are compared.

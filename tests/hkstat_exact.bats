@@ -3,22 +3,6 @@
 load lib/common
 load lib/attached
 
-setup_file() {
-    attached_setup_file
-}
-
-teardown_file() {
-    attached_teardown_file
-}
-
-setup() {
-    attached_setup
-}
-
-teardown() {
-    attached_teardown
-}
-
 # Of a class that nothing but the test uses: C, and what serves it.
 LARGE=3000
 SMALL=5000

@@ -2,25 +2,9 @@
 load lib/common
 load lib/attached
 
-setup_file() {
-    attached_setup_file
-}
-
-teardown_file() {
-    attached_teardown_file
-}
-
 setup() {
     attached_setup
     RECORD="$BATS_TEST_TMPDIR/record"
-}
-
-teardown() {
-    attached_teardown
-}
-
-hkstat() {
-    "$HKSTAT" --pin-dir "$PINS" "$@"
 }
 
 replay() {

@@ -1,9 +1,9 @@
 # attached.bash - a copy of the library that hkstat attaches to, programs that run on it, and what the maps then say. A bats
-# file calls attached_setup_file, attached_setup and attached_teardown in the functions of those names.
+# file that has a setup or teardown of its own calls attached_setup and attached_teardown in it.
 
 # A probe belongs to a file: a copy of the library is watched here and used by nobody else. Its folder is one that every user
 # may pass, and so are the copies of hkstat and of the load.
-attached_setup_file() {
+setup_file() {
     export SHARED
     SHARED=$(mktemp -d)
     chmod 755 "$SHARED"
@@ -12,7 +12,7 @@ attached_setup_file() {
     cp "$(hk_test_program hkstat/counts)" "$SHARED/counts"
 }
 
-attached_teardown_file() {
+teardown_file() {
     rm -rf "$SHARED"
 }
 
@@ -35,6 +35,18 @@ attached_teardown() {
         wait "$pid" 2>/dev/null || continue
     done
     [ ! -d "$PINS" ] || "$HKSTAT" detach --pin-dir "$PINS"
+}
+
+setup() {
+    attached_setup
+}
+
+teardown() {
+    attached_teardown
+}
+
+hkstat() {
+    "$HKSTAT" --pin-dir "$PINS" "$@"
 }
 
 attach() {

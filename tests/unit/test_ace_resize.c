@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 
 #include "ace_blocks.h"
+#include "map_lines.h"
 
 static int large_resize(void *arg)
 {
@@ -138,18 +139,6 @@ static int what_waits_is_used(void *arg)
     CLAIM(free_block(now) && free_block(large) && free_block(fence));
     CHECK_ACCOUNT();
     return 0;
-}
-
-static size_t map_lines(void)
-{
-    size_t lines = 0;
-    FILE *maps = fopen("/proc/self/maps", "r");
-    if (maps == NULL)
-        abort();
-    for (int c; (c = getc(maps)) != EOF;)
-        lines += c == '\n';
-    fclose(maps);
-    return lines;
 }
 
 /* More blocks than may have a mapping of their own; only a word of each is touched. */

@@ -12,6 +12,7 @@
 
 #include "../../src/os.h"
 #include "in_child.h"
+#include "map_lines.h"
 #include "remap.h"
 
 #define KIB ((size_t)1 << 10)
@@ -59,18 +60,6 @@ static void *move_pages(void *ptr, size_t len, size_t new_len, size_t align)
 }
 
 #ifndef UNDER_TSAN /* which forbids growth in place, so that every move ends as a copy back */
-static size_t map_lines(void)
-{
-    size_t lines = 0;
-    FILE *maps = fopen("/proc/self/maps", "r");
-    if (maps == NULL)
-        abort();
-    for (int c; (c = getc(maps)) != EOF;)
-        lines += c == '\n';
-    fclose(maps);
-    return lines;
-}
-
 static int moves_and_leaves_zeros(void *arg)
 {
     (void)arg;
