@@ -163,30 +163,29 @@ static void purge_rest(const struct slab *run, size_t size)
     errno = saved;
 }
 
+/* Nothing that waits will do. The class's lock is held, and let go. */
 static HK_NOINLINE void *alloc_miss(unsigned class_idx, size_t size, size_t align, bool zero, int *error)
 {
     struct large_pool *pool = pool_of(class_idx);
     struct hk_class_account *account = &hk_account.classes[class_idx];
     size_t block_bytes = hk_class_size[class_idx];
     unsigned align_units = align > HK_UNIT_SIZE ? (unsigned)(align >> HK_UNIT_SHIFT) : 1;
+    bool window_full = ace_cap_miss(&pool->cap);
     struct superslab_run got = superslab_take(hk_class_units(class_idx), align_units, class_idx);
     struct slab *run = got.slab;
     if (run == NULL) {
         *error = got.fail == SHARED_FAIL_KERNEL ? errno : 0;
+        hk_unlock(&pool->lock);
+        if (window_full)
+            adapt(class_idx);
         return NULL;
     }
     uint8_t *base = run->base;
     run->blocks = 1;
     run->nfree = 0;
     run->size = block_bytes;
-    if (!got.zeroed)
-        purge_rest(run, block_bytes);
-    uint64_t now = os_now_ms();
-    reclaim_set_clock(now);
-
-    hk_lock(&pool->lock);
     run->in_use = true;
-    uint64_t hits = pool->hits;
+    uint64_t hits = pool->hits, now = os_now_ms();
     pool->hits = 0;
     ace_count_alloc(account, block_bytes);
     ace_count_miss(account, got.server, hits);
@@ -196,14 +195,19 @@ static HK_NOINLINE void *alloc_miss(unsigned class_idx, size_t size, size_t alig
     bool report = ace_report_due(account, &reports[class_idx - HK_CACHED_CLASSES], now);
     hk_unlock(&pool->lock);
 
+    reclaim_set_clock(now);
     HK_PROBE_FIRE(slab_acquire, class_idx, base, hk_class_units(class_idx), slabs);
     HK_PROBE_FIRE(fast_miss, class_idx, size, got.server, 1, hits, misses);
     if (report)
         ace_report_fire(class_idx);
+    if (!got.zeroed)
+        purge_rest(run, block_bytes);
     if (zero && !got.zeroed)
         memset(base, 0, block_bytes);
     else if (!got.zeroed) /* a mark from when a small block began here: the block's copy may come to lie here as well */
         hk_clear_mark(base);
+    if (window_full)
+        adapt(class_idx);
     reclaim_decay(now); /* which checks the bound as well */
     return base;
 }
@@ -213,13 +217,8 @@ void *ace_large_alloc(unsigned class_idx, size_t size, size_t align, bool zero, 
     struct large_pool *pool = pool_of(class_idx);
     hk_lock(&pool->lock);
     struct slab *run = pool->head;
-    if (hk_unlikely(run == NULL || ((uintptr_t)run->base & (align - 1)) != 0)) {
-        bool window_full = ace_cap_miss(&pool->cap);
-        hk_unlock(&pool->lock);
-        if (window_full)
-            adapt(class_idx);
+    if (hk_unlikely(run == NULL || ((uintptr_t)run->base & (align - 1)) != 0))
         return alloc_miss(class_idx, size, align, zero, error);
-    }
     pop(class_idx, pool);
     run->in_use = true;
     uint8_t *base = run->base;

@@ -3,8 +3,8 @@
  *
  *   free   =  free units that may be dirty  +  free blocks of sparse slabs  +  runs and mappings that wait in ACE
  *   live   =  units in use, but for what of them is free as above  +  huge blocks
- *   slack  =  retain + live / 8
- *   free  <=  slack + min(peak - live, 4 * retain),  else it is brought down by half of the slack below that
+ *   slack  =  retain + live / 4
+ *   free  <=  slack + peak - live,  else it is brought down by half of the slack below that
  *
  * Near the limit of a memory cgroup both slack and peak give way:  free <= max(1 MiB, (limit * 7/8 - live) / 2).
  *
@@ -70,7 +70,7 @@ static inline size_t reclaim_within_limit(uint64_t bound, uint64_t live)
 
 static inline size_t reclaim_slack(uint64_t live)
 {
-    return reclaim_within_limit(hk_config.retain + live / 8, live);
+    return reclaim_within_limit(hk_config.retain + live / 4, live);
 }
 
 /* The cgroup's limit is near: caches are to hold little, and not for long. */
@@ -80,14 +80,14 @@ static inline bool reclaim_is_tight(void)
     if (hk_likely(limit == UINT64_MAX))
         return false;
     uint64_t live = reclaim_live_bytes();
-    return live + 2 * (hk_config.retain + live / 8) > limit;
+    return live + 2 * (hk_config.retain + live / 4) > limit;
 }
 
 static inline size_t reclaim_bound(void)
 {
     uint64_t live = reclaim_live_bytes(), peak = atomic_load_relaxed(&reclaim_peak);
-    uint64_t recent = peak > live ? peak - live : 0, most = 4 * hk_config.retain;
-    return reclaim_within_limit(reclaim_slack(live) + (recent < most ? recent : most), live);
+    uint64_t recent = peak > live ? peak - live : 0;
+    return reclaim_within_limit(reclaim_slack(live) + recent, live);
 }
 
 /* The bound is exceeded: purge, oldest first. One thread at a time; others go on. */

@@ -1,6 +1,7 @@
 #include "superslab.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "../probes/probe.h"
 #include "config.h"
@@ -11,12 +12,12 @@
 
 #define ALL_UNITS UINT32_MAX
 #define NO_UNIT UINT8_MAX
-#define BUCKETS 6u  /* by the longest run of free units: 1, 2-3, 4-7, 8-15, 16-31, 32 */
-#define LOOKS 32u   /* SuperSlabs that are compared before the one with the most dirty units is taken */
+#define BUCKETS 6u  /* by the longest run of units: 1, 2-3, 4-7, 8-15, 16-31, 32 */
+#define LOOKS 8u    /* SuperSlabs of a bucket whose runs may be too short or not aligned that are looked at */
 #define GIVE_RUN 8u /* empty SuperSlabs in a row that are worth a hole in the mapping */
 
 static struct hk_lock superslab_lock = HK_LOCK_FREE;
-static struct superslab *available[BUCKETS]; /* lock: superslab; those with free units, by bucket */
+static struct superslab *available[SUPERSLAB_KINDS][BUCKETS]; /* lock: superslab; latest first */
 
 /* The bits at which a run of `units` ones begins. (H. S. Warren, "Hacker's Delight", 6-2.) */
 static uint32_t run_starts(uint32_t mask, unsigned units)
@@ -29,11 +30,14 @@ static uint32_t run_starts(uint32_t mask, unsigned units)
     return mask;
 }
 
-static unsigned bucket_of(uint32_t free_units)
+/* floor(log2) of the longest run of ones, -1 for none. */
+static int bucket_of(uint32_t mask)
 {
-    unsigned bucket = 0;
-    while (bucket + 1 < BUCKETS && run_starts(free_units, 2u << bucket) != 0)
+    int bucket = -1;
+    for (unsigned shift = 1; mask != 0; shift *= 2) {
         bucket++;
+        mask = shift < 32 ? mask & mask >> shift : 0;
+    }
     return bucket;
 }
 
@@ -50,34 +54,42 @@ static uint32_t aligned_starts(unsigned align_units)
     return mask;
 }
 
+static uint32_t units_of(const struct superslab *ss, enum superslab_kind kind)
+{
+    return kind == UNITS_DIRTY ? ss->free_units & ss->dirty_units : ss->free_units;
+}
+
+static void move_to_bucket(struct superslab *ss, enum superslab_kind kind, int bucket)
+{
+    struct superslab_link *link = &ss->links[kind];
+    if (link->bucket == bucket)
+        return;
+    if (link->bucket >= 0) {
+        *(link->prev != NULL ? &link->prev->links[kind].next : &available[kind][link->bucket]) = link->next;
+        if (link->next != NULL)
+            link->next->links[kind].prev = link->prev;
+    }
+    link->bucket = bucket;
+    if (bucket < 0)
+        return;
+    struct superslab **first = &available[kind][bucket];
+    link->prev = NULL;
+    link->next = *first;
+    if (*first != NULL)
+        (*first)->links[kind].prev = ss;
+    *first = ss;
+}
+
 static void unlink_available(struct superslab *ss)
 {
-    if (!ss->linked)
-        return;
-    if (ss->prev != NULL)
-        ss->prev->next = ss->next;
-    else
-        available[ss->bucket] = ss->next;
-    if (ss->next != NULL)
-        ss->next->prev = ss->prev;
-    ss->linked = false;
+    for (unsigned kind = 0; kind < SUPERSLAB_KINDS; kind++)
+        move_to_bucket(ss, kind, -1);
 }
 
 static void relink_available(struct superslab *ss)
 {
-    unsigned bucket = bucket_of(ss->free_units);
-    if (ss->linked && ss->bucket == bucket && ss->free_units != 0)
-        return;
-    unlink_available(ss);
-    if (ss->free_units == 0)
-        return;
-    ss->bucket = bucket;
-    ss->prev = NULL;
-    ss->next = available[bucket];
-    if (ss->next != NULL)
-        ss->next->prev = ss;
-    available[bucket] = ss;
-    ss->linked = true;
+    for (unsigned kind = 0; kind < SUPERSLAB_KINDS; kind++)
+        move_to_bucket(ss, kind, bucket_of(units_of(ss, kind)));
 }
 
 static struct superslab *superslab_of(const void *ptr)
@@ -85,43 +97,45 @@ static struct superslab *superslab_of(const void *ptr)
     return region_superslab(((uintptr_t)ptr - region_base) >> HK_SUPERSLAB_SHIFT);
 }
 
+/* (H. S. Warren, "Hacker's Delight", 5-1.) Without an option of its own the compiler calls a function for it. */
+static unsigned count_units(uint32_t mask)
+{
+    mask -= mask >> 1 & 0x55555555;
+    mask = (mask & 0x33333333) + (mask >> 2 & 0x33333333);
+    mask = (mask + (mask >> 4)) & 0x0f0f0f0f;
+    return mask * 0x01010101 >> 24;
+}
+
 static void count_dirty(uint32_t before, uint32_t after)
 {
-    account_add(&hk_account.capacity.units_free_dirty,
-                (uint64_t)__builtin_popcount(after) - (uint64_t)__builtin_popcount(before));
+    account_add(&hk_account.capacity.units_free_dirty, (uint64_t)count_units(after) - (uint64_t)count_units(before));
 }
 
 struct place {
     struct superslab *ss;
     unsigned first; /* unit */
-    unsigned dirty; /* units of the run that are */
 };
 
-/* The place in ss with the most dirty units, if it has more than the best so far: their pages are there already. */
-static void look(struct superslab *ss, unsigned units, uint32_t starts, struct place *best)
+/* The shortest runs that do come first, so that long ones last; a run of 2 n - 1 units holds one of n that is aligned to n. */
+static struct place find_place_of(enum superslab_kind kind, unsigned units, uint32_t starts)
 {
-    uint32_t at = run_starts(ss->free_units & ss->dirty_units, units) & starts;
-    if (at == 0)
-        at = run_starts(ss->free_units, units) & starts;
-    for (; at != 0 && best->dirty < units; at &= at - 1) {
-        unsigned first = (unsigned)__builtin_ctz(at);
-        unsigned dirty = (unsigned)__builtin_popcount(ss->dirty_units & unit_mask(first, units));
-        if (best->ss == NULL || dirty > best->dirty)
-            *best = (struct place){ss, first, dirty};
+    for (unsigned bucket = 31u - (unsigned)__builtin_clz(units); bucket < BUCKETS; bucket++) {
+        unsigned looks = LOOKS;
+        for (struct superslab *ss = available[kind][bucket]; ss != NULL && looks > 0; ss = ss->links[kind].next) {
+            uint32_t at = run_starts(units_of(ss, kind), units) & starts;
+            if (at != 0)
+                return (struct place){ss, (unsigned)__builtin_ctz(at)};
+            looks--;
+        }
     }
+    return (struct place){NULL, 0};
 }
 
+/* Where the pages are there already, if possible. */
 static struct place find_place(unsigned units, uint32_t starts)
 {
-    struct place best = {NULL, 0, 0};
-    unsigned looks = superslab_dirty_bytes() != 0 ? LOOKS : 1;
-    for (unsigned bucket = 31u - (unsigned)__builtin_clz(units); bucket < BUCKETS; bucket++)
-        for (struct superslab *ss = available[bucket]; ss != NULL; ss = ss->next) {
-            look(ss, units, starts, &best);
-            if (best.ss != NULL && (best.dirty == units || --looks == 0))
-                return best;
-        }
-    return best;
+    struct place place = find_place_of(UNITS_DIRTY, units, starts);
+    return place.ss != NULL ? place : find_place_of(UNITS_FREE, units, starts);
 }
 
 /* [from, to) become used, by the run that begins at unit `first`. */
@@ -166,6 +180,8 @@ static struct superslab *map_superslab(enum hk_shared_fail *fail)
     }
     ss->base = base;
     ss->free_units = ALL_UNITS;
+    for (unsigned kind = 0; kind < SUPERSLAB_KINDS; kind++)
+        ss->links[kind].bucket = -1;
     for (unsigned u = 0; u < HK_UNITS_PER_SUPERSLAB; u++)
         ss->first_unit[u] = NO_UNIT;
     region_set_superslab(base, ss);
@@ -376,8 +392,7 @@ void superslab_before_fork(void)
 static void rebuild(void)
 {
     uint64_t used = 0, dirty = 0;
-    for (unsigned bucket = 0; bucket < BUCKETS; bucket++)
-        available[bucket] = NULL;
+    memset(available, 0, sizeof available);
     for (uintptr_t idx = 0; idx < region_top(); idx++) {
         struct superslab *ss = region_superslab(idx);
         if (ss == NULL)
@@ -385,10 +400,11 @@ static void rebuild(void)
         if (ss->free_units == ALL_UNITS)
             ss->free_units = 0;
         ss->dirty_units = ss->free_units;
-        ss->linked = false;
+        for (unsigned kind = 0; kind < SUPERSLAB_KINDS; kind++)
+            ss->links[kind].bucket = -1;
         relink_available(ss);
-        dirty += (uint64_t)__builtin_popcount(ss->free_units);
-        used += (uint64_t)__builtin_popcount(~ss->free_units);
+        dirty += count_units(ss->free_units);
+        used += count_units(~ss->free_units);
     }
     atomic_store_relaxed(&hk_account.capacity.units_free_dirty, dirty);
     atomic_store_relaxed(&hk_account.capacity.units_used, used);

@@ -11,14 +11,20 @@
 #include "base.h"
 #include "slab.h"
 
+/* Of what kind of units a run is looked for: its pages are there already, or it may have none. */
+enum superslab_kind { UNITS_DIRTY, UNITS_FREE, SUPERSLAB_KINDS };
+
+struct superslab_link {
+    struct superslab *next, *prev;
+    int bucket; /* floor(log2) of the longest run of units of the kind; -1: there are none, and it is in no list */
+};
+
 struct superslab {
-    uint8_t *base;                 /* const: */
-    uint32_t free_units;           /* lock: superslab */
-    uint32_t dirty_units;          /* lock: superslab; of the free units, those that may hold old data */
-    uint32_t bucket;               /* lock: superslab; of which list of available SuperSlabs it is a member */
-    bool linked;                   /* lock: superslab */
-    struct superslab *next, *prev; /* lock: superslab */
-    uint64_t last_free_ms;         /* lock: superslab */
+    uint8_t *base;        /* const: */
+    uint32_t free_units;  /* lock: superslab */
+    uint32_t dirty_units; /* lock: superslab; of the free units, those that may hold old data */
+    struct superslab_link links[SUPERSLAB_KINDS]; /* lock: superslab */
+    uint64_t last_free_ms;                        /* lock: superslab */
     uint8_t first_unit[HK_UNITS_PER_SUPERSLAB]; /* lock: superslab; of the run that a used unit belongs to */
     struct slab runs[HK_UNITS_PER_SUPERSLAB];   /* by first unit */
     uint64_t bits[HK_UNITS_PER_SUPERSLAB][HK_SLAB_BITMAP_WORDS];
