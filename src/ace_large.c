@@ -108,6 +108,15 @@ static struct slab *cut(unsigned class_idx, struct large_pool *pool, uint32_t n)
     return first;
 }
 
+/* A list of a run that the class held, and that does not wait. */
+static struct slab *drop(unsigned class_idx, struct slab *run)
+{
+    run->next = NULL;
+    ace_uncount(&hk_account.classes[class_idx].slabs, 1);
+    ace_uncount(&hk_account.classes[class_idx].slab_blocks, 1);
+    return run;
+}
+
 /* ---- without a lock ---- */
 
 /* Give a list of runs back. Returns their bytes. */
@@ -158,7 +167,7 @@ static void purge_rest(const struct slab *run, size_t size)
 {
     size_t rest = ((size_t)run->units << HK_UNIT_SHIFT) - size;
     int saved = errno;
-    if (rest >= size / 4)
+    if (rest >= size / 2)
         os_purge(run->base + size, rest);
     errno = saved;
 }
@@ -236,12 +245,16 @@ void *ace_large_alloc(unsigned class_idx, size_t size, size_t align, bool zero, 
 
 /* ---- free ---- */
 
-/* A run that waits serves its class alone; a free unit serves all, and merges with its neighbours. So all pools hold an
- * eighth of what may be free, but for a class's only run. */
-static inline bool is_too_much(const struct large_pool *pool)
+/* A run that waits serves its class alone; a free unit serves all, and merges with its neighbours. So all pools hold a
+ * quarter of what may be free, but for a class's only run. */
+static inline bool is_full(const struct large_pool *pool)
 {
+    if (pool->count >= pool->cap.cap)
+        return true;
+    if (pool->count < pool->posted)
+        return false;
     uint64_t waiting = atomic_load_relaxed(&ace_large_posted), bound = reclaim_bound();
-    return waiting > bound / 8 && (pool->count > 1 || waiting > bound / 4);
+    return waiting > bound / 8 && (pool->count > 0 || waiting > bound / 4);
 }
 
 bool ace_free_large(struct slab *run, void *ptr)
@@ -259,15 +272,19 @@ bool ace_free_large(struct slab *run, void *ptr)
     run->in_use = false;
     run->stamp_ms = atomic_load_relaxed(&reclaim_clock_ms);
     ace_count_free(&hk_account.classes[class_idx], run->size);
-    bool more = push(class_idx, pool, run);
     struct slab *excess = NULL;
-    if (hk_unlikely(pool->count > pool->cap.cap || (more && is_too_much(pool)))) {
-        excess = cut(class_idx, pool, pool->count > pool->cap.cap ? pool->count - pool->cap.cap : 1);
+    bool full = is_full(pool), more = false;
+    if (full && pool->count > 0)
+        excess = cut(class_idx, pool, pool->count >= pool->cap.cap ? pool->count - pool->cap.cap + 1 : 1);
+    if (!full || excess != NULL)
+        more = push(class_idx, pool, run);
+    else
+        excess = drop(class_idx, run);
+    if (hk_unlikely(pool->count < pool->posted && excess != NULL))
         post(class_idx, pool);
-    }
     ace_cap_put(&pool->cap, pool->count);
     hk_unlock(&pool->lock);
-    if (hk_unlikely(excess != NULL))
+    if (excess != NULL)
         give_back(class_idx, excess);
     if (hk_unlikely(more))
         reclaim_check();

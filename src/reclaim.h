@@ -3,7 +3,7 @@
  *
  *   free   =  free units that may be dirty  +  free blocks of sparse slabs  +  runs and mappings that wait in ACE
  *   live   =  units in use, but for what of them is free as above  +  huge blocks
- *   slack  =  retain + live / 4
+ *   slack  =  retain + live / 2
  *   free  <=  slack + peak - live,  else it is brought down by half of the slack below that
  *
  * Near the limit of a memory cgroup both slack and peak give way:  free <= max(1 MiB, (limit * 7/8 - live) / 2).
@@ -70,7 +70,7 @@ static inline size_t reclaim_within_limit(uint64_t bound, uint64_t live)
 
 static inline size_t reclaim_slack(uint64_t live)
 {
-    return reclaim_within_limit(hk_config.retain + live / 4, live);
+    return reclaim_within_limit(hk_config.retain + live / 2, live);
 }
 
 /* The cgroup's limit is near: caches are to hold little, and not for long. */
@@ -80,7 +80,7 @@ static inline bool reclaim_is_tight(void)
     if (hk_likely(limit == UINT64_MAX))
         return false;
     uint64_t live = reclaim_live_bytes();
-    return live + 2 * (hk_config.retain + live / 4) > limit;
+    return live + 2 * (hk_config.retain + live / 2) > limit;
 }
 
 static inline size_t reclaim_bound(void)

@@ -11,7 +11,6 @@
 #include "region.h"
 
 #define ALL_UNITS UINT32_MAX
-#define NO_UNIT UINT8_MAX
 #define BUCKETS 6u  /* by the longest run of units: 1, 2-3, 4-7, 8-15, 16-31, 32 */
 #define LOOKS 8u    /* SuperSlabs of a bucket whose runs may be too short or not aligned that are looked at */
 #define GIVE_RUN 8u /* empty SuperSlabs in a row that are worth a hole in the mapping */
@@ -106,9 +105,15 @@ static unsigned count_units(uint32_t mask)
     return mask * 0x01010101 >> 24;
 }
 
+/* Of a count that is written under the lock alone. */
+static void raise(uint64_t *count, unsigned by, unsigned less)
+{
+    atomic_store_relaxed(count, *count + by - less);
+}
+
 static void count_dirty(uint32_t before, uint32_t after)
 {
-    account_add(&hk_account.capacity.units_free_dirty, (uint64_t)count_units(after) - (uint64_t)count_units(before));
+    raise(&hk_account.capacity.units_free_dirty, count_units(after), count_units(before));
 }
 
 struct place {
@@ -138,28 +143,27 @@ static struct place find_place(unsigned units, uint32_t starts)
     return place.ss != NULL ? place : find_place_of(UNITS_FREE, units, starts);
 }
 
-/* [from, to) become used, by the run that begins at unit `first`. */
-static void use_units(struct superslab *ss, unsigned first, unsigned from, unsigned to)
+/* [from, to) become used. */
+static void use_units(struct superslab *ss, unsigned from, unsigned to)
 {
     uint32_t mask = unit_mask(from, to - from), dirty = ss->dirty_units;
     ss->free_units &= ~mask;
     ss->dirty_units &= ~mask;
     count_dirty(dirty, ss->dirty_units);
-    account_add(&hk_account.capacity.units_used, to - from);
-    for (unsigned u = from; u < to; u++)
-        ss->first_unit[u] = (uint8_t)first;
+    raise(&hk_account.capacity.units_used, to - from, 0);
+    relink_available(ss);
 }
 
 static struct slab *take_run(struct superslab *ss, unsigned first, unsigned units, bool *zeroed)
 {
     *zeroed = (ss->dirty_units & unit_mask(first, units)) == 0;
-    use_units(ss, first, first, first + units);
+    use_units(ss, first, first + units);
+    atomic_store_relaxed(&ss->run_units, ss->run_units | 1u << first);
     struct slab *slab = &ss->runs[first];
     slab->bits = ss->bits[first];
     slab->units = (uint16_t)units;
     slab->next = slab->prev = NULL;
     atomic_store_release(&slab->base, ss->base + ((size_t)first << HK_UNIT_SHIFT));
-    relink_available(ss);
     return slab;
 }
 
@@ -182,8 +186,6 @@ static struct superslab *map_superslab(enum hk_shared_fail *fail)
     ss->free_units = ALL_UNITS;
     for (unsigned kind = 0; kind < SUPERSLAB_KINDS; kind++)
         ss->links[kind].bucket = -1;
-    for (unsigned u = 0; u < HK_UNITS_PER_SUPERSLAB; u++)
-        ss->first_unit[u] = NO_UNIT;
     region_set_superslab(base, ss);
     uint64_t count = atomic_add_relaxed(&hk_account.capacity.superslabs, 1) + 1;
     if (count > atomic_load_relaxed(&hk_account.capacity.superslabs_peak))
@@ -227,9 +229,8 @@ bool superslab_extend(struct slab *slab, unsigned units)
     hk_lock(&superslab_lock);
     bool free = (ss->free_units & behind) == behind;
     if (free) {
-        use_units(ss, first, end, first + units);
-        slab->units = (uint16_t)units;
-        relink_available(ss);
+        use_units(ss, end, first + units);
+        atomic_store_relaxed(&slab->units, (uint16_t)units);
     }
     hk_unlock(&superslab_lock);
     return free;
@@ -255,15 +256,15 @@ static void release_units(struct superslab *ss, uint32_t mask, bool dirty)
 static void give(struct slab *slab, bool dirty)
 {
     struct superslab *ss = superslab_of(slab->base);
-    superslab_set_code(slab, HK_CODE_NONE);
+    if (slab->class_idx < HK_CACHED_CLASSES)
+        superslab_set_code(slab, HK_CODE_NONE);
     hk_lock(&superslab_lock);
     unsigned first = (unsigned)(slab - ss->runs), units = slab->units;
     slab->in_use = false;
     atomic_store_release(&slab->base, NULL);
-    for (unsigned u = first; u < first + units; u++)
-        ss->first_unit[u] = NO_UNIT;
+    atomic_store_relaxed(&ss->run_units, ss->run_units & ~(1u << first));
     ss->last_free_ms = os_now_ms();
-    atomic_sub_relaxed(&hk_account.capacity.units_used, units);
+    raise(&hk_account.capacity.units_used, 0, units);
     release_units(ss, unit_mask(first, units), dirty);
     hk_unlock(&superslab_lock);
 }
@@ -286,11 +287,14 @@ struct slab *superslab_find(const void *ptr)
     struct superslab *ss = superslab_of(ptr);
     if (ss == NULL)
         return NULL;
-    unsigned first = atomic_load_relaxed(&ss->first_unit[unit % HK_UNITS_PER_SUPERSLAB]);
-    if (first == NO_UNIT)
+    unsigned in_superslab = unit % HK_UNITS_PER_SUPERSLAB;
+    uint32_t at_or_below = atomic_load_relaxed(&ss->run_units) & ALL_UNITS >> (HK_UNITS_PER_SUPERSLAB - 1 - in_superslab);
+    if (at_or_below == 0)
         return NULL;
+    unsigned first = 31u - (unsigned)__builtin_clz(at_or_below);
     struct slab *slab = &ss->runs[first];
-    return atomic_load_acquire(&slab->base) != NULL ? slab : NULL;
+    bool inside = in_superslab - first < atomic_load_relaxed(&slab->units);
+    return atomic_load_acquire(&slab->base) != NULL && inside ? slab : NULL;
 }
 
 /* Purge the SuperSlab's dirty units. They are taken meanwhile, so that the lock is not held while the kernel works. */
