@@ -80,7 +80,7 @@ static inline bool reclaim_is_tight(void)
     if (hk_likely(limit == UINT64_MAX))
         return false;
     uint64_t live = reclaim_live_bytes();
-    return live + 2 * (hk_config.retain + live / 2) > limit;
+    return live + 2 * (hk_config.retain + live / 8) > limit;
 }
 
 static inline size_t reclaim_bound(void)

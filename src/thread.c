@@ -67,7 +67,7 @@ void thread_end(void)
     struct hk_thread *thread = hk_tls.self;
     if ((uintptr_t)thread <= 1)
         return;
-    cache_drain_all(DRAIN_EXIT);
+    cache_end();
     HK_PROBE_FIRE(cache_report, 0, &hk_account.classes[0], account_generation(), sizeof hk_account.classes[0]);
     /* From here on every call of this thread takes the slow path, and is served without a cache. */
     for (unsigned code = 0; code < HK_BINS; code++)
@@ -205,6 +205,7 @@ void thread_after_fork(bool child, bool raw_child)
     if (!child)
         return;
     cache_settle_all();
+    cache_after_fork();
     account_new_generation();
     if (sound)
         adopt_others();

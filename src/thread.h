@@ -6,7 +6,7 @@
 #include "size_class.h"
 #include "thread_cache.h"
 
-/* Bytes that the caches of a new thread may hold in all, until it has missed repeatedly. */
+/* Bytes that every thread's cache may hold in all; beyond them it takes a share of what all threads have together. */
 #define HK_NEW_LIMIT ((size_t)64 << 10)
 
 /* What the slow paths keep per thread and class. All owner:, but after fork, when the child's one thread owns all. */
@@ -17,7 +17,6 @@ struct cache_class {
     uint32_t capacity;      /* blocks: a longer list is drained; sum of capacity * size <= thread's limit */
     uint32_t taken;         /* blocks refilled less blocks drained: what a refill is measured by */
     uint32_t tick_ms;       /* low 32 bits of the clock when the budget last ran out */
-    uint32_t room_ms;       /* when the room did */
     uint32_t report_ms;     /* and at the last report */
     uint32_t report_misses; /* since then */
     uint64_t report_allocs;
@@ -30,7 +29,6 @@ struct hk_thread {
     struct hk_thread *next, *prev; /* lock: threads */
     size_t limit;                  /* owner: bytes that the capacities may add up to */
     size_t granted;                /* owner: what they add up to */
-    uint64_t needs;                /* owner: times that it found no block or no room */
     uint64_t sweep_ms, hurry_ms;   /* owner: */
     unsigned exit_rounds;          /* owner: */
     struct cache_class classes[HK_CACHED_CLASSES];

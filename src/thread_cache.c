@@ -9,9 +9,10 @@
 #include "shared_pool.h"
 #include "thread.h"
 
-#define NEW_NEEDS 64u /* how often a thread comes for more before it may hold more than HK_NEW_LIMIT */
-#define FREER_LIMIT ((size_t)512 << 10)  /* of a thread that frees what others allocated */
-#define CLASS_BYTES ((size_t)1 << 20)    /* the most of one class */
+#define CLASS_BYTES ((size_t)1 << 20)        /* the most of one class, or a quarter of the thread's limit */
+#define FREER_BYTES ((size_t)128 << 10)      /* of a class that is only freed here: it wins nothing but larger batches */
+#define SHARED_BYTES ((uint64_t)16 << 20)    /* the least that all threads' limits may come to beside HK_NEW_LIMIT each */
+#define CLAIM_BYTES ((size_t)32 << 10)       /* the least that a limit is raised by */
 #define TIGHT_BYTES ((uint32_t)16 << 10) /* and near a cgroup's limit, when a sweep is through */
 #define CLOCK_FIRST 64u
 #define CLOCK_MOST 1024u
@@ -90,29 +91,31 @@ static uint32_t first_batch(unsigned class_idx)
     return blocks > 16 ? 16 : blocks < 1 ? 1 : blocks;
 }
 
-static void drain(struct hk_thread *thread, unsigned class_idx, uint32_t keep, enum hk_drain_reason reason);
+/* any: sum of the threads' limits beyond HK_NEW_LIMIT each */
+static uint64_t claimed_bytes;
 
-/* All is granted to other classes: the first batch of this one comes from whichever may hold the most. It would miss at every
- * call as long as those are in use. */
-static void take_share(struct hk_thread *thread, unsigned class_idx)
+/* Raise the thread's limit by half, if what all threads share leaves that. */
+static bool claim(struct hk_thread *thread)
 {
-    size_t wanted = (size_t)first_batch(class_idx) * hk_class_size[class_idx], most = wanted;
-    unsigned from = class_idx;
-    for (unsigned c = 0; c < HK_CACHED_CLASSES; c++) {
-        size_t bytes = (size_t)thread->classes[c].capacity * hk_class_size[c];
-        if (bytes > most && c != class_idx) {
-            most = bytes;
-            from = c;
-        }
-    }
-    if (from == class_idx)
+    size_t more = thread->limit / 2 > CLAIM_BYTES ? thread->limit / 2 : CLAIM_BYTES;
+    size_t most = hk_config.cache > thread->limit ? hk_config.cache - thread->limit : 0;
+    uint64_t live = reclaim_live_bytes(), shared = live / 4 > SHARED_BYTES ? live / 4 : SHARED_BYTES;
+    if (more > most)
+        more = most;
+    if (more == 0 || reclaim_is_tight() ||
+        atomic_load_relaxed(&claimed_bytes) + more > reclaim_within_limit(shared, live))
+        return false;
+    atomic_add_relaxed(&claimed_bytes, more);
+    thread->limit += more;
+    return true;
+}
+
+static void lower_limit(struct hk_thread *thread, size_t limit)
+{
+    if (limit >= thread->limit)
         return;
-    struct cache_class *cache = settle(thread, from);
-    uint32_t blocks = (uint32_t)((wanted + hk_class_size[from] - 1) / hk_class_size[from]);
-    cache->capacity -= blocks;
-    thread->granted -= (size_t)blocks * hk_class_size[from];
-    drain(thread, from, cache->capacity, DRAIN_OVERFLOW);
-    arm(thread, from);
+    atomic_sub_relaxed(&claimed_bytes, thread->limit - limit);
+    thread->limit = limit;
 }
 
 /* Raise the capacity to `want` blocks, as far as the limits of the class and the thread allow. */
@@ -120,10 +123,11 @@ static bool grow(struct hk_thread *thread, unsigned class_idx, uint32_t want)
 {
     struct cache_class *cache = &thread->classes[class_idx];
     size_t size = hk_class_size[class_idx];
-    if (want > CLASS_BYTES / size)
-        want = (uint32_t)(CLASS_BYTES / size);
-    if (thread->limit < thread->granted + size && cache->capacity < first_batch(class_idx))
-        take_share(thread, class_idx);
+    size_t class_bytes = cache->taken == 0                ? FREER_BYTES
+                         : thread->limit / 4 > CLASS_BYTES ? thread->limit / 4
+                                                           : CLASS_BYTES;
+    if (want > class_bytes / size)
+        want = (uint32_t)(class_bytes / size);
     size_t left = thread->limit > thread->granted ? (thread->limit - thread->granted) / size : 0;
     if (want <= cache->capacity || left == 0)
         return false;
@@ -135,12 +139,11 @@ static bool grow(struct hk_thread *thread, unsigned class_idx, uint32_t want)
     return true;
 }
 
-/* The thread came for more than it may hold, again and again: it works, and may hold more. */
-static void count_need(struct hk_thread *thread, size_t most)
+static void set_capacity(struct hk_thread *thread, unsigned class_idx, uint32_t blocks)
 {
-    size_t more = thread->limit + thread->limit / 2;
-    if (++thread->needs > NEW_NEEDS && thread->limit < most)
-        thread->limit = more < most ? more : most;
+    struct cache_class *cache = &thread->classes[class_idx];
+    thread->granted += ((size_t)blocks - cache->capacity) * hk_class_size[class_idx];
+    cache->capacity = blocks;
 }
 
 /* The list is empty: fetch blocks. A refill is a quarter of what the class has come to hold here, so that a burst of n
@@ -149,14 +152,12 @@ static bool refill(struct hk_thread *thread, unsigned class_idx, size_t size)
 {
     struct cache_class *cache = &thread->classes[class_idx];
     struct hk_class_account *account = &hk_account.classes[class_idx];
-    if (cache->taken > 0) /* not the first miss of the class */
-        count_need(thread, hk_config.cache);
     uint32_t want = first_batch(class_idx);
     if (want < cache->taken / 4)
         want = cache->taken / 4;
     grow(thread, class_idx, want);
-    uint32_t most = cache->capacity > 1 ? cache->capacity : 1;
-    struct pool_refill got = shared_pool_refill(class_idx, want < most ? want : most, most);
+    uint32_t most = cache->capacity > want ? cache->capacity : want;
+    struct pool_refill got = shared_pool_refill(class_idx, want, most);
     uint64_t misses = atomic_add_relaxed(&account->misses, 1) + 1;
     account_add(&account->hits_per_miss[account_hits_bucket(cache->hits)], 1);
     if (got.chain.count > 0) {
@@ -218,8 +219,7 @@ static void sweep(struct hk_thread *thread, uint64_t now_ms, bool tight)
             continue;
         if (!cache->active) {
             drain(thread, class_idx, 0, DRAIN_IDLE);
-            thread->granted -= (size_t)cache->capacity * hk_class_size[class_idx];
-            cache->capacity = 0;
+            set_capacity(thread, class_idx, 0);
             cache->taken = 0;
         } else if (tight) {
             drain(thread, class_idx, TIGHT_BYTES / hk_class_size[class_idx], DRAIN_IDLE);
@@ -228,6 +228,9 @@ static void sweep(struct hk_thread *thread, uint64_t now_ms, bool tight)
         cache->taken -= cache->taken / 4;
         arm(thread, class_idx);
     }
+    size_t half = thread->limit / 2;
+    if (thread->granted < half)
+        lower_limit(thread, half > HK_NEW_LIMIT ? half : HK_NEW_LIMIT);
 }
 
 /* Much memory is on its way back: make the thread's next ticks come soon, so that the decay of it does not wait for
@@ -334,24 +337,50 @@ void *cache_alloc_slow(size_t size)
     return block;
 }
 
-/* Room for a quarter of the capacity at least, so that a list which hovers about its capacity does not come here at every
- * free: the capacity is raised while the class comes often, else the cold half of the list is drained. */
+/* All is granted: first take back what classes may hold and don't, then, where they hold too much, drain the longer half of
+ * the lists, which have more than half of the bytes, to a quarter. */
+static void scavenge(struct hk_thread *thread)
+{
+    unsigned in_use = 0;
+    for (unsigned c = 0; c < HK_CACHED_CLASSES; c++) {
+        struct cache_class *cache = &thread->classes[c];
+        if (cache->capacity == 0 && cache->length == 0)
+            continue;
+        settle(thread, c);
+        set_capacity(thread, c, cache->length);
+        in_use += cache->length != 0;
+    }
+    size_t held = thread->granted;
+    for (unsigned c = 0; c < HK_CACHED_CLASSES; c++) {
+        struct cache_class *cache = &thread->classes[c];
+        size_t bytes = (size_t)cache->length * hk_class_size[c];
+        if (held > thread->limit / 4 * 3 && bytes * in_use * 2 >= held) {
+            drain(thread, c, cache->length / 4, DRAIN_OVERFLOW);
+            set_capacity(thread, c, cache->length);
+        }
+        arm(thread, c);
+    }
+}
+
+/* The capacity is raised where it may be, else the cold half of the list is drained. */
 static void make_room(struct hk_thread *thread, unsigned class_idx)
 {
     struct cache_class *cache = &thread->classes[class_idx];
-    uint32_t first = first_batch(class_idx), want = cache->capacity + cache->capacity / 2 + 1;
-    bool full = cache->length >= cache->capacity - cache->capacity / 4;
-    uint32_t now_ms = (uint32_t)os_now_ms();
-    bool often = now_ms - cache->room_ms <= TICK_MS;
-    cache->room_ms = now_ms;
-    if (full && often && cache->capacity > first) /* a class that is only freed here wins nothing but larger batches */
-        count_need(thread, cache->taken > 0 || hk_config.cache < FREER_LIMIT ? hk_config.cache : FREER_LIMIT);
-    if ((full || often) && grow(thread, class_idx, want > first ? want : first))
+    uint32_t more = 1024u / hk_class_size[class_idx], want = cache->capacity + cache->capacity / 2 + 1;
+    if (cache->length < cache->capacity)
         return;
-    if (full) {
-        drain(thread, class_idx, cache->capacity / 2, DRAIN_OVERFLOW);
-        hurry(thread);
+    if (want < cache->capacity + more)
+        want = cache->capacity + more;
+    if (grow(thread, class_idx, want))
+        return;
+    if (thread->limit < thread->granted + hk_class_size[class_idx]) {
+        if (!claim(thread))
+            scavenge(thread);
+        if (grow(thread, class_idx, want))
+            return;
     }
+    drain(thread, class_idx, cache->capacity / 2, DRAIN_OVERFLOW);
+    hurry(thread);
 }
 
 void cache_free_slow(unsigned class_idx, void *block)
@@ -382,6 +411,19 @@ void cache_settle_all(void)
     struct hk_thread *thread = thread_enter();
     for (unsigned class_idx = 0; thread != NULL && class_idx < HK_CACHED_CLASSES; class_idx++)
         settle(thread, class_idx);
+}
+
+void cache_end(void)
+{
+    cache_drain_all(DRAIN_EXIT);
+    lower_limit(hk_tls.self, HK_NEW_LIMIT);
+}
+
+void cache_after_fork(void)
+{
+    const struct hk_thread *thread = thread_enter();
+    size_t own = thread != NULL && thread->limit > HK_NEW_LIMIT ? thread->limit - HK_NEW_LIMIT : 0;
+    atomic_store_relaxed(&claimed_bytes, own);
 }
 
 void cache_drain_all(enum hk_drain_reason reason)

@@ -157,6 +157,12 @@ HK_HIDDEN void cache_settle_all(void);
 /* Give everything that the calling thread's cache holds to the slabs. */
 HK_HIDDEN void cache_drain_all(enum hk_drain_reason reason);
 
+/* The same for the last time: the thread has a cache, and ends it. */
+HK_HIDDEN void cache_end(void);
+
+/* In a child of fork: the other threads' shares of what caches may hold are free. */
+HK_HIDDEN void cache_after_fork(void);
+
 /* Blocks of the class in the calling thread's cache. */
 HK_HIDDEN uint32_t cache_length(unsigned class_idx);
 
