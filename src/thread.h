@@ -22,6 +22,7 @@ struct cache_class {
     uint64_t report_allocs;
     uint64_t hits; /* allocations since the last miss */
     bool active;   /* anything since the last sweep */
+    bool missed;   /* a miss since then */
 };
 
 struct hk_thread {

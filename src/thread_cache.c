@@ -94,16 +94,21 @@ static uint32_t first_batch(unsigned class_idx)
 /* any: sum of the threads' limits beyond HK_NEW_LIMIT each */
 static uint64_t claimed_bytes;
 
+/* What claimed_bytes may come to. */
+static uint64_t shared_bytes(void)
+{
+    uint64_t live = reclaim_live_bytes();
+    return reclaim_is_tight() ? 0 : reclaim_within_limit(live / 2 > SHARED_BYTES ? live / 2 : SHARED_BYTES, live);
+}
+
 /* Raise the thread's limit by half, if what all threads share leaves that. */
 static bool claim(struct hk_thread *thread)
 {
     size_t more = thread->limit / 2 > CLAIM_BYTES ? thread->limit / 2 : CLAIM_BYTES;
     size_t most = hk_config.cache > thread->limit ? hk_config.cache - thread->limit : 0;
-    uint64_t live = reclaim_live_bytes(), shared = live / 4 > SHARED_BYTES ? live / 4 : SHARED_BYTES;
     if (more > most)
         more = most;
-    if (more == 0 || reclaim_is_tight() ||
-        atomic_load_relaxed(&claimed_bytes) + more > reclaim_within_limit(shared, live))
+    if (more == 0 || atomic_load_relaxed(&claimed_bytes) + more > shared_bytes())
         return false;
     atomic_add_relaxed(&claimed_bytes, more);
     thread->limit += more;
@@ -168,6 +173,7 @@ static bool refill(struct hk_thread *thread, unsigned class_idx, size_t size)
                   cache->hits, misses);
     cache->hits = 0;
     cache->report_misses++;
+    cache->missed = true;
     cache->taken += got.chain.count;
     cache->length = got.chain.count;
     bin_of(thread, class_idx)->head = got.chain.head;
@@ -208,8 +214,33 @@ static void report(struct hk_thread *thread, unsigned class_idx, uint32_t now_ms
     HK_PROBE_FIRE(cache_report, class_idx, account, account_generation(), sizeof *account);
 }
 
-/* Blocks of classes that the thread has not used since the last sweep go back; their share of the limit is free for others.
- * Near a cgroup's limit the others keep little too. */
+/* All is granted: first take back what classes may hold and don't, then, where they hold too much, drain the longer half of
+ * the lists, which have more than half of the bytes, to a quarter. */
+static void scavenge(struct hk_thread *thread)
+{
+    unsigned in_use = 0;
+    for (unsigned c = 0; c < HK_CACHED_CLASSES; c++) {
+        struct cache_class *cache = &thread->classes[c];
+        if (cache->capacity == 0 && cache->length == 0)
+            continue;
+        settle(thread, c);
+        set_capacity(thread, c, cache->length);
+        in_use += cache->length != 0;
+    }
+    size_t held = thread->granted;
+    for (unsigned c = 0; c < HK_CACHED_CLASSES; c++) {
+        struct cache_class *cache = &thread->classes[c];
+        size_t bytes = (size_t)cache->length * hk_class_size[c];
+        if (held > thread->limit / 4 * 3 && bytes * in_use * 2 >= held) {
+            drain(thread, c, cache->length / 4, DRAIN_OVERFLOW);
+            set_capacity(thread, c, cache->length);
+        }
+        arm(thread, c);
+    }
+}
+
+/* Blocks of classes that the thread has not used since the last sweep go back; their share of the limit is free for others. Of
+ * what classes hold that never ran dry meanwhile, a quarter is too much. Near a cgroup's limit the others keep little too. */
 static void sweep(struct hk_thread *thread, uint64_t now_ms, bool tight)
 {
     thread->sweep_ms = now_ms;
@@ -217,20 +248,23 @@ static void sweep(struct hk_thread *thread, uint64_t now_ms, bool tight)
         struct cache_class *cache = settle(thread, class_idx);
         if (cache->capacity == 0 && cache->length == 0)
             continue;
-        if (!cache->active) {
-            drain(thread, class_idx, 0, DRAIN_IDLE);
-            set_capacity(thread, class_idx, 0);
+        uint32_t keep = !cache->active ? 0 : cache->missed ? cache->length : cache->length - cache->length / 4;
+        if (tight && keep > TIGHT_BYTES / hk_class_size[class_idx])
+            keep = TIGHT_BYTES / hk_class_size[class_idx];
+        drain(thread, class_idx, keep, DRAIN_IDLE);
+        if (!cache->active)
             cache->taken = 0;
-        } else if (tight) {
-            drain(thread, class_idx, TIGHT_BYTES / hk_class_size[class_idx], DRAIN_IDLE);
-        }
-        cache->active = false;
+        if (!cache->missed)
+            set_capacity(thread, class_idx, keep);
+        cache->active = cache->missed = false;
         cache->taken -= cache->taken / 4;
         arm(thread, class_idx);
     }
     size_t half = thread->limit / 2;
-    if (thread->granted < half)
+    if (thread->granted < half || atomic_load_relaxed(&claimed_bytes) > shared_bytes())
         lower_limit(thread, half > HK_NEW_LIMIT ? half : HK_NEW_LIMIT);
+    if (thread->granted > thread->limit)
+        scavenge(thread);
 }
 
 /* Much memory is on its way back: make the thread's next ticks come soon, so that the decay of it does not wait for
@@ -335,31 +369,6 @@ void *cache_alloc_slow(size_t size)
     tick(thread, class_idx);
     arm(thread, class_idx);
     return block;
-}
-
-/* All is granted: first take back what classes may hold and don't, then, where they hold too much, drain the longer half of
- * the lists, which have more than half of the bytes, to a quarter. */
-static void scavenge(struct hk_thread *thread)
-{
-    unsigned in_use = 0;
-    for (unsigned c = 0; c < HK_CACHED_CLASSES; c++) {
-        struct cache_class *cache = &thread->classes[c];
-        if (cache->capacity == 0 && cache->length == 0)
-            continue;
-        settle(thread, c);
-        set_capacity(thread, c, cache->length);
-        in_use += cache->length != 0;
-    }
-    size_t held = thread->granted;
-    for (unsigned c = 0; c < HK_CACHED_CLASSES; c++) {
-        struct cache_class *cache = &thread->classes[c];
-        size_t bytes = (size_t)cache->length * hk_class_size[c];
-        if (held > thread->limit / 4 * 3 && bytes * in_use * 2 >= held) {
-            drain(thread, c, cache->length / 4, DRAIN_OVERFLOW);
-            set_capacity(thread, c, cache->length);
-        }
-        arm(thread, c);
-    }
 }
 
 /* The capacity is raised where it may be, else the cold half of the list is drained. */
