@@ -70,11 +70,9 @@ static size_t purge_excess(uint64_t now_ms)
     purged += superslab_purge(now_ms, hk_config.decay_ms, 0);
     size_t keep = reclaim_bound() - reclaim_slack(reclaim_live_bytes()) / 2;
     if (reclaim_free_bytes() > keep) {
-        if (atomic_load_relaxed(&shared_pool_sparse) > keep / 4)
-            purged += shared_pool_purge(now_ms);
         purged += ace_huge_trim(keep / 2);
         ace_large_trim(keep / 8);
-        size_t cached = ace_cached_bytes() + atomic_load_relaxed(&shared_pool_sparse);
+        size_t cached = ace_cached_bytes();
         purged += superslab_purge(now_ms, 0, cached < keep ? keep - cached : 0);
     }
     return purged;

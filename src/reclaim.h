@@ -1,8 +1,8 @@
 /* reclaim.h - when free memory goes back to the system: what has waited for decay_ms, and at once what exceeds a
  * bound, since a memory cgroup does not refuse memory, it kills.
  *
- *   free   =  free units that may be dirty  +  free blocks of sparse slabs  +  runs and mappings that wait in ACE
- *   live   =  units in use, but for what of them is free as above  +  huge blocks
+ *   free   =  free units that may be dirty  +  runs and mappings that wait in ACE
+ *   live   =  units in use, but for runs that wait  +  huge blocks
  *   slack  =  retain + live / 2
  *   free  <=  slack + peak - live,  else it is brought down by half of the slack below that
  *
@@ -19,7 +19,6 @@
 #include "ace_large.h"
 #include "base.h"
 #include "config.h"
-#include "shared_pool.h"
 #include "superslab.h"
 
 /* The clock as the last tick read it, in ms: a stamp that costs nothing. any: */
@@ -49,14 +48,13 @@ static inline void reclaim_set_clock(uint64_t now_ms)
 static inline size_t reclaim_free_bytes(void)
 {
     return superslab_dirty_bytes() + (size_t)atomic_load_relaxed(&ace_large_posted) +
-           (size_t)atomic_load_relaxed(&hk_account.capacity.huge_cached_bytes) +
-           (size_t)atomic_load_relaxed(&shared_pool_sparse);
+           (size_t)atomic_load_relaxed(&hk_account.capacity.huge_cached_bytes);
 }
 
 static inline uint64_t reclaim_live_bytes(void)
 {
     uint64_t units = atomic_load_relaxed(&hk_account.capacity.units_used) << HK_UNIT_SHIFT;
-    uint64_t waiting = atomic_load_relaxed(&ace_large_posted) + atomic_load_relaxed(&shared_pool_sparse);
+    uint64_t waiting = atomic_load_relaxed(&ace_large_posted);
     return (units > waiting ? units - waiting : 0) + atomic_load_relaxed(&hk_account.capacity.huge_bytes);
 }
 
