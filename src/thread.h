@@ -17,6 +17,7 @@ struct cache_class {
     uint32_t capacity;      /* blocks: a longer list is drained; sum of capacity * size <= thread's limit */
     uint32_t taken;         /* blocks refilled less blocks drained: what a refill is measured by */
     uint32_t tick_ms;       /* low 32 bits of the clock when the budget last ran out */
+    uint32_t room_ms;       /* when the room did */
     uint32_t report_ms;     /* and at the last report */
     uint32_t report_misses; /* since then */
     uint64_t report_allocs;

@@ -255,7 +255,7 @@ static void sweep(struct hk_thread *thread, uint64_t now_ms, bool tight)
         if (!cache->active)
             cache->taken = 0;
         if (!cache->missed)
-            set_capacity(thread, class_idx, keep);
+            set_capacity(thread, class_idx, cache->active ? cache->capacity - cache->capacity / 4 : 0);
         cache->active = cache->missed = false;
         cache->taken -= cache->taken / 4;
         arm(thread, class_idx);
@@ -371,25 +371,30 @@ void *cache_alloc_slow(size_t size)
     return block;
 }
 
-/* The capacity is raised where it may be, else the cold half of the list is drained. */
+/* Room is counted in frees, whatever is allocated between them: a list that hovers about a length comes here once in as many
+ * frees as its capacity is above that. So the capacity is raised while the class comes often. Where it may not be, the cold half
+ * of a list that is full is drained. */
 static void make_room(struct hk_thread *thread, unsigned class_idx)
 {
     struct cache_class *cache = &thread->classes[class_idx];
     uint32_t more = 1024u / hk_class_size[class_idx], want = cache->capacity + cache->capacity / 2 + 1;
-    if (cache->length < cache->capacity)
-        return;
+    uint32_t now_ms = (uint32_t)os_now_ms();
+    bool full = cache->length >= cache->capacity - cache->capacity / 4, often = now_ms - cache->room_ms <= TICK_MS;
+    cache->room_ms = now_ms;
     if (want < cache->capacity + more)
         want = cache->capacity + more;
-    if (grow(thread, class_idx, want))
+    if (!(full || often) || grow(thread, class_idx, want))
         return;
     if (thread->limit < thread->granted + hk_class_size[class_idx]) {
-        if (!claim(thread))
+        if (!claim(thread) && full)
             scavenge(thread);
         if (grow(thread, class_idx, want))
             return;
     }
-    drain(thread, class_idx, cache->capacity / 2, DRAIN_OVERFLOW);
-    hurry(thread);
+    if (full) {
+        drain(thread, class_idx, cache->capacity / 2, DRAIN_OVERFLOW);
+        hurry(thread);
+    }
 }
 
 void cache_free_slow(unsigned class_idx, void *block)
