@@ -11,7 +11,7 @@
 
 #define CLASS_BYTES ((size_t)1 << 20)        /* the most of one class, or a quarter of the thread's limit */
 #define FREER_BYTES ((size_t)128 << 10)      /* of a class that is only freed here: it wins nothing but larger batches */
-#define SHARED_BYTES ((uint64_t)16 << 20)    /* the least that all threads' limits may come to beside HK_NEW_LIMIT each */
+#define SHARED_BYTES ((uint64_t)8 << 20)    /* the least that all threads' limits may come to beside HK_NEW_LIMIT each */
 #define CLAIM_BYTES ((size_t)32 << 10)       /* the least that a limit is raised by */
 #define TIGHT_BYTES ((uint32_t)16 << 10) /* and near a cgroup's limit, when a sweep is through */
 #define CLOCK_FIRST 64u
@@ -151,17 +151,35 @@ static void set_capacity(struct hk_thread *thread, unsigned class_idx, uint32_t 
     cache->capacity = blocks;
 }
 
-/* The list is empty: fetch blocks. A refill is a quarter of what the class has come to hold here, so that a burst of n
- * allocations takes O(log n) refills and overshoots by a quarter at most. */
+/* How many blocks to fetch where the thread may hold no more. */
+static uint32_t least_batch(const struct cache_class *cache, unsigned class_idx)
+{
+    uint32_t least = 1024u / hk_class_size[class_idx], want = cache->taken / 4 > least ? cache->taken / 4 : least;
+    return want > 16 ? 16 : want < 1 ? 1 : want;
+}
+
+/* How many blocks to fetch: a quarter of what the class has come to hold here, so that a burst of n allocations takes O(log n)
+ * refills and overshoots by a quarter at most; and of what is live of it, since others may free what this thread allocates. */
+static uint32_t next_batch(const struct cache_class *cache, unsigned class_idx)
+{
+    const struct hk_class_account *account = &hk_account.classes[class_idx];
+    uint64_t gone = atomic_load_relaxed(&account->frees);
+    uint64_t made = atomic_load_relaxed(&account->allocs) + atomic_load_relaxed(&account->inherited);
+    uint64_t held = made > gone ? made - gone : 0;
+    uint32_t want = (uint32_t)(held < cache->taken ? held : cache->taken) / 4, first = first_batch(class_idx);
+    return want > first ? want : first;
+}
+
+/* The list is empty: fetch blocks. */
 static bool refill(struct hk_thread *thread, unsigned class_idx, size_t size)
 {
     struct cache_class *cache = &thread->classes[class_idx];
     struct hk_class_account *account = &hk_account.classes[class_idx];
-    uint32_t want = first_batch(class_idx);
-    if (want < cache->taken / 4)
-        want = cache->taken / 4;
-    grow(thread, class_idx, want);
-    uint32_t most = cache->capacity > want ? cache->capacity : want;
+    uint32_t want = next_batch(cache, class_idx);
+    if (cache->capacity < want && !grow(thread, class_idx, want) &&
+        !(cache->taken > 0 && claim(thread) && grow(thread, class_idx, want)))
+        want = least_batch(cache, class_idx);
+    uint32_t most = cache->capacity > 4 * want ? cache->capacity : 4 * want;
     struct pool_refill got = shared_pool_refill(class_idx, want, most);
     uint64_t misses = atomic_add_relaxed(&account->misses, 1) + 1;
     account_add(&account->hits_per_miss[account_hits_bucket(cache->hits)], 1);
@@ -240,7 +258,7 @@ static void scavenge(struct hk_thread *thread)
 }
 
 /* Blocks of classes that the thread has not used since the last sweep go back; their share of the limit is free for others. Of
- * what classes hold that never ran dry meanwhile, a quarter is too much. Near a cgroup's limit the others keep little too. */
+ * what classes hold that never ran dry meanwhile, half is too much. Near a cgroup's limit the others keep little too. */
 static void sweep(struct hk_thread *thread, uint64_t now_ms, bool tight)
 {
     thread->sweep_ms = now_ms;
@@ -248,14 +266,14 @@ static void sweep(struct hk_thread *thread, uint64_t now_ms, bool tight)
         struct cache_class *cache = settle(thread, class_idx);
         if (cache->capacity == 0 && cache->length == 0)
             continue;
-        uint32_t keep = !cache->active ? 0 : cache->missed ? cache->length : cache->length - cache->length / 4;
+        uint32_t keep = !cache->active ? 0 : cache->missed ? cache->length : cache->length - cache->length / 2;
         if (tight && keep > TIGHT_BYTES / hk_class_size[class_idx])
             keep = TIGHT_BYTES / hk_class_size[class_idx];
         drain(thread, class_idx, keep, DRAIN_IDLE);
-        if (!cache->active)
+        if (!cache->active) {
+            set_capacity(thread, class_idx, 0);
             cache->taken = 0;
-        if (!cache->missed)
-            set_capacity(thread, class_idx, cache->active ? cache->capacity - cache->capacity / 4 : 0);
+        }
         cache->active = cache->missed = false;
         cache->taken -= cache->taken / 4;
         arm(thread, class_idx);
