@@ -9,7 +9,7 @@ setup() {
 
 # The answer without the measured fields.
 steps() {
-    sed 's/mops=[^ ]* rss_kib=[^ ]* //; s/ malloc=.*//'
+    sed -E 's/(mops|rss_kib|end_kib)=[^ ]* //g; s/ malloc=.*//'
 }
 
 @test "random_mixed takes the same steps on every allocator, and others with another seed" {
