@@ -1,0 +1,59 @@
+"""The machine that measures: what it is, whether it is quiet, and what a measured program sees of the environment."""
+import os
+import platform
+import re
+import time
+from pathlib import Path
+
+QUIET = 0.10  # the share of the processors that others may take
+SAMPLE_SECONDS = 0.1
+ALLOCATOR_VARIABLES = ("LD_PRELOAD", "HAKMEM_", "MALLOC", "MIMALLOC_", "TCMALLOC_", "GLIBC_TUNABLES", "PYTHONMALLOC")
+
+
+def describe():
+    """The processor, the kernel and the C library, in one line."""
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    huge = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    pages = re.search(r"\[(\w+)\]", huge.read_text(encoding="utf-8"))[1] if huge.exists() else "none"
+    return (f"{cpu[1] if cpu else platform.machine()}, {os.cpu_count()} processors, "
+            f"{platform.system()} {platform.release()}, {' '.join(platform.libc_ver())}, huge pages: {pages}")
+
+
+def without_allocator(environment):
+    """The environment without what would choose or tune an allocator."""
+    return {key: value for key, value in environment.items() if not key.startswith(ALLOCATOR_VARIABLES)}
+
+
+def _busy():
+    """Ticks that the processors were busy, and all ticks; time that the host took away counts as busy."""
+    ticks = [int(field) for field in Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:9]]
+    idle = ticks[3] + ticks[4]
+    return sum(ticks) - idle, sum(ticks)
+
+
+class Quiet:
+    """Waits until nobody else uses the machine, but no longer than `patience` seconds in all."""
+
+    def __init__(self, patience, say):
+        self.patience, self.say = patience, say
+        self.waits = self.disturbed = 0
+
+    def wait(self):
+        self.waits += 1
+        while True:
+            busy, total = _busy()
+            time.sleep(SAMPLE_SECONDS)
+            busy_then, total_then = _busy()
+            share = (busy_then - busy) / max(1, total_then - total)
+            if share <= QUIET:
+                return
+            self.patience -= SAMPLE_SECONDS
+            if self.patience <= 0:
+                self.disturbed += 1
+                return
+            self.say(f"waiting for a quiet machine: {share:.0%} of it is in use ({self.patience:.0f} s more at most)")
+
+    def told(self):
+        if self.disturbed == 0:
+            return "The machine was quiet."
+        return f"The machine was in use by others at {self.disturbed} of {self.waits} looks."
