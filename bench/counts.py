@@ -74,7 +74,7 @@ def _callgrind(engine, row, allocator, scale):
 def callgrind(engine, row, hakmem):
     """By an operation: instructions without those of the loop; by a million: entries to the slow paths."""
     steps = 4 * row.ws + 200_000
-    scale = steps / row.amount[1]
+    scale = steps / rows.amount(row, 1)
     nothing = allocators.Allocator(allocators.NOTHING, "")
     ours, loop = (_difference(_callgrind(engine, row, one, 2 * scale), _callgrind(engine, row, one, scale))
                   for one in (hakmem, nothing))

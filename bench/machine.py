@@ -32,13 +32,15 @@ def _busy():
 
 
 class Quiet:
-    """Waits until nobody else uses the machine, but no longer than `patience` seconds in all."""
+    """Waits until nobody else uses the machine, but no longer than `patience` seconds in all; 0: doesn't look."""
 
     def __init__(self, patience, say):
         self.patience, self.say = patience, say
         self.waits = self.disturbed = 0
 
     def wait(self):
+        if self.patience <= 0 and self.waits == 0:
+            return
         self.waits += 1
         while True:
             busy, total = _busy()
@@ -54,6 +56,8 @@ class Quiet:
             self.say(f"waiting for a quiet machine: {share:.0%} of it is in use ({self.patience:.0f} s more at most)")
 
     def told(self):
+        if self.waits == 0:
+            return "Whether the machine was quiet was not looked at."
         if self.disturbed == 0:
             return "The machine was quiet."
         return f"The machine was in use by others at {self.disturbed} of {self.waits} looks."

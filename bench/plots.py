@@ -1,4 +1,5 @@
 """Pictures of the results, drawn by gnuplot as SVG."""
+import os
 import re
 import shutil
 import subprocess
@@ -48,12 +49,13 @@ def _data(number, points):
 
 def _draw(path, title, settings, curves):
     """curves: [(points, how to plot them)...]"""
-    script = ["set encoding utf8", "set terminal svg size 760,420 font 'sans-serif,12' background 'white'",
+    script = ["set encoding utf8", "set terminal svg size 860,420 font 'sans-serif,12' background 'white'",
               f"set output {_quoted(str(path))}", f"set title {_quoted(title)} noenhanced", "set grid ytics lc '#dddddd'",
               "set key outside right noenhanced", *settings]
     script += [_data(number, points) for number, (points, _) in enumerate(curves)]
     script.append("plot " + ", ".join(f"$data{number} {how}" for number, (_, how) in enumerate(curves)))
-    done = subprocess.run(["gnuplot"], input="\n".join(script) + "\n", capture_output=True, text=True, check=False)
+    done = subprocess.run(["gnuplot"], input="\n".join(script) + "\n", env=os.environ | {"LC_ALL": "C.UTF-8"},
+                          capture_output=True, text=True, check=False)
     if done.returncode != 0 or done.stderr:
         raise Failed(f"gnuplot: {path.name}: {done.stderr.strip()}")
 
@@ -72,7 +74,9 @@ def _throughput(results, folder):
                                        f"title {_quoted(name)}"))
         title = f"random_mixed, {series}"
         path = folder / f"throughput-{_slug(series)}.svg"
-        _draw(path, title, ["set logscale x 2", "set xlabel 'working set, slots of each thread'", "set yrange [0:*]",
+        ticks = ", ".join(f"{_quoted(rows.ws_text(row.ws))} {row.ws}" for row in found)
+        _draw(path, title, ["set logscale x 2", f"set xtics ({ticks})", f"set xrange [*:{1.1 * found[-1].ws}]",
+                            "set xlabel 'working set, slots of each thread'", "set yrange [0:*]",
                             "set ylabel 'M operations a second'"], curves)
         yield Picture(found[0].chapter, title, f"{folder.name}/{path.name}")
 
@@ -105,13 +109,13 @@ def _bars(results, folder):
             values = [(results.median(row.name, name, "end_kib") / 1024 if memory
                        else results.median(row.name, name, "speed") / ours) if results.has(row.name, name) else "?"
                       for name in names]
-            points.append((_quoted(row.name), *values))
+            points.append((_quoted(row.name).replace(", ", ",\\n"), *values))
         title = f"{chapter}: " + ("MiB resident at the end" if memory else "speed, hakmem's = 1")
         path = folder / f"bars-{_slug(chapter)}.svg"
         curves = [(points, f"using {column}:xtic(1) lc rgb '{_colour(results, name)}' title {_quoted(name)}")
                   for column, name in enumerate(names, start=2)]
         _draw(path, title, ["set style data histogram", "set style histogram clustered gap 1", "set style fill solid 0.9 noborder",
-                            "set xtics noenhanced rotate by -20", "set yrange [0:*]", "set datafile missing '?'"], curves)
+                            "set xtics noenhanced", "set bmargin 4.5", "set yrange [0:*]", "set datafile missing '?'"], curves)
         yield Picture(chapter, title, f"{folder.name}/{path.name}")
 
 

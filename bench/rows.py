@@ -36,7 +36,7 @@ class Row:
     chapter: str
     name: str
     program: str
-    amount: tuple  # the option that --scale multiplies, and its value
+    work: dict  # the options that --scale multiplies; of a real program the one number that says how much it does
     options: dict = field(default_factory=dict)
     ws: int = 0  # for rows that differ in nothing else
     series: str = ""  # the name without the working set
@@ -46,11 +46,15 @@ class Row:
     most_rounds: int = 1000
 
 
+def ws_text(ws):
+    return str(ws) if ws < MIB else f"{ws // MIB}M"
+
+
 def _mixed(chapter, sizes, lo, hi, working_sets, *, threads=1, floor=True, **more):
     """Rows of random_mixed: working_sets maps WS to millions of steps of each thread."""
     series = sizes if threads == 1 else f"{sizes}, {threads} threads"
     return tuple(
-        Row(chapter, f"{series}, WS {ws if ws < MIB else '1M'}", "random_mixed", ("ops", int(millions * 1e6)),
+        Row(chapter, f"{series}, WS {ws_text(ws)}", "random_mixed", {"ops": int(millions * 1e6)},
             {"ws": ws, "lo": lo, "hi": hi, "threads": threads, **more}, ws=ws, series=series, floor=floor)
         for ws, millions in working_sets.items())
 
@@ -65,48 +69,53 @@ ROWS = (
     *_mixed("random_mixed", "32 KiB..1 MiB", 32 * KIB, MIB, {256: 1, 1024: 0.5, 8192: 0.2}, floor=False),
     *_mixed("threads", "16..1040 B", 16, 1040, {256: 20, 1024: 20, 8192: 20, 65536: 20, MIB: 5}, threads=2),
     *_mixed("threads", "16..1040 B", 16, 1040, {256: 1, 1024: 1, 8192: 1}, threads=64),
-    Row("handover", "PC, one allocates, one frees", "handover", ("blocks", 10_000_000)),
-    Row("handover", "4 producers, 1 consumer", "handover", ("blocks", 1_500_000), {"producers": 4}),
-    Row("handover", "XT, both do both", "handover", ("blocks", 20_000_000), {"both": None}),
-    Row("lives", "server's life", "generations", ("lives", 500), {"lines": 4}),
-    Row("lives", "outliving", "generations", ("lives", 500), {"slots": 5000, "sweep": None}),
-    Row("lives", "thread churn", "burst", ("rounds", 100_000), {"count": 16}, most_rounds=5),
-    Row("phases", "phases", "phases", ("rounds", 2), traced=True),
-    Row("large", "1..32 MiB, WS 16", "random_mixed", ("ops", 400),
+    Row("handover", "PC, one allocates, one frees", "handover", {"blocks": 10_000_000}),
+    Row("handover", "4 producers, 1 consumer", "handover", {"blocks": 1_500_000}, {"producers": 4}),
+    Row("handover", "XT, both do both", "handover", {"blocks": 20_000_000}, {"both": None}),
+    Row("lives", "server's life", "generations", {"lives": 500}, {"lines": 4}),
+    Row("lives", "outliving", "generations", {"lives": 500}, {"slots": 5000, "sweep": None}),
+    Row("lives", "thread churn", "burst", {"rounds": 100_000}, {"count": 16}, most_rounds=5),
+    Row("phases", "phases", "phases", {"slots": 200_000}, {"rounds": 2}, traced=True),
+    Row("large", "1..32 MiB, WS 16", "random_mixed", {"ops": 400},
         {"ws": 16, "lo": MIB, "hi": 32 * MIB, "stride": 4096}),
-    Row("large", "growth, 16 B to 256 MiB", "growth", ("rounds", 2)),
-    Row("large", "growth, 8 vectors to 1 MiB", "growth", ("rounds", 60), {"vectors": 8, "to": MIB}),
-    Row("burst", "a million, in order", "burst", ("rounds", 2), {"count": 1_000_000, "one": None}),
-    Row("burst", "a million, reversed", "burst", ("rounds", 2), {"count": 1_000_000, "one": None, "reversed": None}),
-    *(Row("families", f"calloc, {sizes}", "random_mixed", ("ops", int(millions * 1e6)),
+    Row("large", "growth, 16 B to 256 MiB", "growth", {"rounds": 2}),
+    Row("large", "growth, 8 vectors to 1 MiB", "growth", {"rounds": 60}, {"vectors": 8, "to": MIB}),
+    Row("burst", "a million, in order", "burst", {"count": 1_000_000}, {"rounds": 2, "one": None}),
+    Row("burst", "a million, reversed", "burst", {"count": 1_000_000}, {"rounds": 2, "one": None, "reversed": None}),
+    *(Row("families", f"calloc, {sizes}", "random_mixed", {"ops": int(millions * 1e6)},
           {"ws": ws, "lo": lo, "hi": hi, "zeroed": None})
       for sizes, lo, hi, ws, millions in (("16..1040 B", 16, 1040, 8192, 10), ("1..32 KiB", KIB, 32 * KIB, 1024, 1),
                                           ("32 KiB..1 MiB", 32 * KIB, MIB, 256, 0.02))),
-    *(Row("families", f"aligned, to {align} B, {sizes}", "random_mixed", ("ops", int(millions * 1e6)),
+    *(Row("families", f"aligned, to {align} B, {sizes}", "random_mixed", {"ops": int(millions * 1e6)},
           {"ws": ws, "lo": lo, "hi": hi, "align": align})
       for align, sizes, lo, hi, ws, millions in ((64, "16..1040 B", 16, 1040, 8192, 10),
                                                  (4096, "1..32 KiB", KIB, 32 * KIB, 1024, 3))),
-    Row("start", "tiny program", "startup", ("count", 400)),
-    Row("memory", "aftermath", "aftermath", ("mib", 256), steady=True, traced=True, most_rounds=5),
-    Row("memory", "sleepers", "sleepers", ("threads", 2000), steady=True, most_rounds=5),
-    Row("programs", "redis", "redis", ("requests", 200_000)),
-    Row("programs", "gcc -O2", "gcc", ("functions", 40)),
-    Row("programs", "python3, objects", "python3", ("objects", 100_000)),
-    Row("programs", "sqlite3", "sqlite3", ("rows", 150_000)),
-    Row("programs", "git gc", "git", ("files", 80)),
-    Row("programs", "perl, hashes", "perl", ("words", 80_000)),
-    Row("programs", "node, 4 workers", "node", ("rounds", 15)),
+    Row("start", "tiny program", "startup", {"count": 400}),
+    Row("memory", "aftermath", "aftermath", {"mib": 256, "wait": 2000}, steady=True, traced=True, most_rounds=5),
+    Row("memory", "sleepers", "sleepers", {"threads": 2000}, steady=True, most_rounds=5),
+    Row("programs", "redis", "redis", {"requests": 200_000}),
+    Row("programs", "gcc -O2", "gcc", {"functions": 40}),
+    Row("programs", "python3, objects", "python3", {"objects": 100_000}),
+    Row("programs", "sqlite3", "sqlite3", {"rows": 150_000}),
+    Row("programs", "git gc", "git", {"files": 80}),
+    Row("programs", "perl, hashes", "perl", {"words": 80_000}),
+    Row("programs", "node, 4 workers", "node", {"rounds": 15}),
 )
 assert len({row.name for row in ROWS}) == len(ROWS)
 
 
+def scaled(row, scale):
+    return {name: max(1, int(value * scale)) for name, value in row.work.items()}
+
+
 def amount(row, scale):
-    return max(1, int(row.amount[1] * scale))
+    """The first of what is scaled."""
+    return next(iter(scaled(row, scale).values()))
 
 
 def command_options(row, scale, seed):
     """The program's options, as --NAME or --NAME=VALUE."""
-    values = {row.amount[0]: amount(row, scale), **row.options}
+    values = {**scaled(row, scale), **row.options}
     if row.program not in ("growth", "startup"):
         values["seed"] = seed
     return [f"--{name}" if value is None else f"--{name}={value}" for name, value in values.items()]
