@@ -24,11 +24,11 @@ def without_allocator(environment):
     return {key: value for key, value in environment.items() if not key.startswith(ALLOCATOR_VARIABLES)}
 
 
-def _busy():
-    """Ticks that the processors were busy, and all ticks; time that the host took away counts as busy."""
+def _ticks():
+    """Of the processors: busy ones, those of them that the host took away, and all."""
     ticks = [int(field) for field in Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:9]]
-    idle = ticks[3] + ticks[4]
-    return sum(ticks) - idle, sum(ticks)
+    idle, stolen = ticks[3] + ticks[4], ticks[7]
+    return sum(ticks) - idle, stolen, sum(ticks)
 
 
 class Quiet:
@@ -37,15 +37,16 @@ class Quiet:
     def __init__(self, patience, say):
         self.patience, self.say = patience, say
         self.waits = self.disturbed = 0
+        self.began = _ticks()
 
     def wait(self):
         if self.patience <= 0 and self.waits == 0:
             return
         self.waits += 1
         while True:
-            busy, total = _busy()
+            busy, _, total = _ticks()
             time.sleep(SAMPLE_SECONDS)
-            busy_then, total_then = _busy()
+            busy_then, _, total_then = _ticks()
             share = (busy_then - busy) / max(1, total_then - total)
             if share <= QUIET:
                 return
@@ -56,8 +57,8 @@ class Quiet:
             self.say(f"waiting for a quiet machine: {share:.0%} of it is in use ({self.patience:.0f} s more at most)")
 
     def told(self):
-        if self.waits == 0:
-            return "Whether the machine was quiet was not looked at."
-        if self.disturbed == 0:
-            return "The machine was quiet."
-        return f"The machine was in use by others at {self.disturbed} of {self.waits} looks."
+        """What others took of the machine, a sentence each."""
+        busy, stolen = (then - before for then, before in zip(_ticks()[:2], self.began[:2]))
+        looks = (f"others used the machine at {self.disturbed} of {self.waits} looks" if self.waits else
+                 "nobody looked whether the machine was quiet")
+        return f"While it ran, {looks}, and the host took {100 * stolen / max(1, busy):.1f} % of the processors' time away."

@@ -88,7 +88,9 @@ def _resident(results, folder):
             continue
         curves = [([(seconds, kib / 1024) for seconds, kib in trace["samples"]],
                    f"using 1:2 with lines lw 2 lc rgb '{_colour(results, trace['allocator'])}' "
-                   f"title {_quoted(trace['allocator'])}") for trace in traces if trace["samples"]]
+                   f"title {_quoted(trace['allocator'])}") for trace in traces if len(trace["samples"]) > 1]
+        if not curves:
+            continue
         title = f"{row.name}: resident memory over time"
         path = folder / f"resident-{_slug(row.name)}.svg"
         _draw(path, title, ["set xlabel 'seconds'", "set ylabel 'MiB'", "set yrange [0:*]"], curves)

@@ -40,6 +40,7 @@ class Row:
     options: dict = field(default_factory=dict)
     ws: int = 0  # for rows that differ in nothing else
     series: str = ""  # the name without the working set
+    duty: str = ""  # which thread does what
     floor: bool = False  # beside the bare floor and no allocator; elsewhere a floor that gives nothing back tells nothing
     steady: bool = False  # it measures memory, which hardly varies: few rounds, no warm-up
     traced: bool = False  # resident memory over time is worth a picture
@@ -69,13 +70,16 @@ ROWS = (
     *_mixed("random_mixed", "32 KiB..1 MiB", 32 * KIB, MIB, {256: 1, 1024: 0.5, 8192: 0.2}, floor=False),
     *_mixed("threads", "16..1040 B", 16, 1040, {256: 20, 1024: 20, 8192: 20, 65536: 20, MIB: 5}, threads=2),
     *_mixed("threads", "16..1040 B", 16, 1040, {256: 1, 1024: 1, 8192: 1}, threads=64),
-    Row("handover", "PC, one allocates, one frees", "handover", {"blocks": 10_000_000}),
-    Row("handover", "4 producers, 1 consumer", "handover", {"blocks": 1_500_000}, {"producers": 4}),
-    Row("handover", "XT, both do both", "handover", {"blocks": 20_000_000}, {"both": None}),
+    *(Row("handover", f"{name}, {sizes}", "handover", {"blocks": int(millions * 1e6)}, {"lo": lo, "hi": hi, **more},
+          duty=duty)
+      for duty, name, millions, more in (("PC", "PC, one allocates, one frees", 6, {}),
+                                         ("MPSC", "4 producers, 1 consumer", 1, {"producers": 4}),
+                                         ("XT", "XT, both do both", 10, {"both": None}))
+      for sizes, lo, hi in (("16..1040 B", 16, 1040), ("64 B", 64, 64))),
     Row("lives", "server's life", "generations", {"lives": 500}, {"lines": 4}),
     Row("lives", "outliving", "generations", {"lives": 500}, {"slots": 5000, "sweep": None}),
     Row("lives", "thread churn", "burst", {"rounds": 100_000}, {"count": 16}, most_rounds=5),
-    Row("phases", "phases", "phases", {"slots": 200_000}, {"rounds": 2}, traced=True),
+    Row("phases", "phases", "phases", {"slots": 200_000}, {"rounds": 4}, traced=True),
     Row("large", "1..32 MiB, WS 16", "random_mixed", {"ops": 400},
         {"ws": 16, "lo": MIB, "hi": 32 * MIB, "stride": 4096}),
     Row("large", "growth, 16 B to 256 MiB", "growth", {"rounds": 2}),

@@ -13,7 +13,7 @@ import redis_load
 import rows
 from results import Run
 
-TRACE_SECONDS = 0.02
+TRACE_SECONDS, TRACE_SHARE = 0.001, 0.01  # between two samples: the least, and of the time so far
 
 
 class Failed(Exception):
@@ -115,7 +115,7 @@ class Runner:
                 pages = Path(f"/proc/{process.pid}/statm").read_text(encoding="ascii").split()
                 if len(pages) > 1 and pages[1] != "0":
                     samples.append([round(time.monotonic() - began, 3), int(pages[1]) * os.sysconf("SC_PAGE_SIZE") // 1024])
-                time.sleep(TRACE_SECONDS)
+                time.sleep(max(TRACE_SECONDS, TRACE_SHARE * (time.monotonic() - began)))
             text, errors = process.communicate()
         if process.returncode != 0:
             raise Failed(f"{where}: status {process.returncode}: {errors.strip()}")

@@ -82,11 +82,11 @@ results_of() {
 
 @test "the report says of each target whether it is met, from the runs, and merges results" {
     require_command python3
-    results_of "PC, one allocates, one frees" 100 20 >"$BATS_TEST_TMPDIR/fast"
-    results_of "PC, one allocates, one frees" 100 40 >"$BATS_TEST_TMPDIR/slow"
+    results_of "PC, one allocates, one frees, 64 B" 100 20 >"$BATS_TEST_TMPDIR/fast"
+    results_of "PC, one allocates, one frees, 64 B" 100 40 >"$BATS_TEST_TMPDIR/slow"
     results_of "phases" 8 4 >"$BATS_TEST_TMPDIR/other"
     "$HAKMEM_SOURCE/bench/run" --from "$BATS_TEST_TMPDIR/fast" --from "$BATS_TEST_TMPDIR/other" >"$BATS_TEST_TMPDIR/report"
-    grep -qF '| PC: 3x mimalloc | PC, one allocates, one frees / mimalloc | 5.000 (5.000..5.000) | met |' "$BATS_TEST_TMPDIR/report"
+    grep -qF '| PC: 3x mimalloc | PC, one allocates, one frees, 64 B / mimalloc | 5.000 (5.000..5.000) | met |' "$BATS_TEST_TMPDIR/report"
     grep -qF '| first or within 3 % of the first | phases / mimalloc | 2.000 (2.000..2.000) | met |' "$BATS_TEST_TMPDIR/report"
     "$HAKMEM_SOURCE/bench/run" --from "$BATS_TEST_TMPDIR/slow" >"$BATS_TEST_TMPDIR/report"
     grep -qF '/ mimalloc | 2.500 (2.500..2.500) | **not met** |' "$BATS_TEST_TMPDIR/report"
@@ -109,7 +109,7 @@ results_of() {
         --rounds 1 --scale 0.001 --patience 0
     [ "$status" -eq 1 ]
     [[ "$output" == *"bad: "* ]]
-    "$HAKMEM_SOURCE/bench/run" --list --only handover | grep -qFx '    XT, both do both'
+    "$HAKMEM_SOURCE/bench/run" --list --only handover | grep -qFx '    XT, both do both, 64 B'
 }
 
 # account_of OPTION...: hakmem's account of a run of random_mixed, by a clock that is the same each time.
