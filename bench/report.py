@@ -121,7 +121,9 @@ def _counts(results):
         return []
     heads = list(results.counts[0]["figures"])
     lines = ["", "## Counts", "", "In hakmem, of a run of its own: how often the fast path did not do, from the account that the "
-             "probes tell, and what the processor counted. A refill that a slab already held served is a SuperSlab hit."]
+             "probes tell, and what the processor counted, for random_mixed in one thread of the steady state. A refill that a slab "
+             "already held served is a SuperSlab hit. Misses and drains are those of a million operations, instructions those "
+             "of an operation without the loop around it."]
     return lines + table(["row", *heads], [[count["row"], *(str(count["figures"].get(head, "–")) for head in heads)]
                                            for count in results.counts])
 
