@@ -8,7 +8,7 @@
 #define LIGHT_SLOTS 64u
 #define LIGHT_STEPS 100u
 
-static uint64_t mib = 256, kept = 1000, wait = 2000, lo = 16, hi = 515, seed = 1;
+static uint64_t mib = 256, kept = 1000, wait = 2000;
 
 static void light_work(uint64_t random)
 {
@@ -22,7 +22,7 @@ static void light_work(uint64_t random)
                 free(*slot);
                 *slot = NULL;
             } else {
-                *slot = take_block(&unused, lo + random_low(random, hi - lo + 1));
+                *slot = take_block(&unused, random_size(random));
             }
         }
     for (unsigned s = 0; s < LIGHT_SLOTS; s++)
@@ -35,20 +35,17 @@ int main(int argc, char **argv)
         {"mib", &mib, 1, 1 << 20, "MiB of blocks"},
         {"kept", &kept, 1, UINT32_MAX, "blocks that are not freed"},
         {"wait", &wait, 0, UINT32_MAX, "milliseconds of light work"},
-        {"lo", &lo, 1, UINT32_MAX, "bytes, the least"},
-        {"hi", &hi, 1, UINT32_MAX, "bytes, the most"},
-        {"seed", &seed, 0, UINT32_MAX, "of the random numbers"},
+        OPTIONS_OF_SIZE,
+        OPTION_OF_SEED,
     };
     read_options(argc, argv, options, sizeof(options) / sizeof(*options));
-    if (hi < lo)
-        die("--hi is below --lo");
-    uint64_t count = (mib << 20) / ((lo + hi) / 2 + 1), random = random_seeded(seed);
+    uint64_t count = (mib << 20) / ((size_lo + size_hi) / 2 + 1), random = random_seeded(seed);
     size_t book_bytes = count * sizeof(void *);
     void **blocks = own_pages(book_bytes);
     struct work work = {.began = now()};
     for (uint64_t i = 0; i < count; i++) {
         random = random_next(random);
-        blocks[i] = take_block(&work, lo + random_low(random, hi - lo + 1));
+        blocks[i] = take_block(&work, random_size(random));
     }
     uint64_t spread = count / kept + 1, frees = 0;
     for (uint64_t i = 0; i < count; i++)

@@ -2,7 +2,7 @@
  * operation is a malloc or a free. Each round has a new thread, whose cache is empty, unless all are of one (--one). */
 #include "common.h"
 
-static uint64_t rounds = 2000, count = 2000, lo = 16, hi = 1040, seed = 1, one, reversed;
+static uint64_t rounds = 2000, count = 2000, one, reversed;
 static uint64_t random_state;
 static struct work total;
 static void **blocks;
@@ -12,7 +12,7 @@ static void run_round(void)
     uint64_t random = random_state;
     for (uint64_t i = 0; i < count; i++) {
         random = random_next(random);
-        blocks[i] = take_block(&total, lo + random_low(random, hi - lo + 1));
+        blocks[i] = take_block(&total, random_size(random));
     }
     for (uint64_t i = 0; i < count; i++)
         free(blocks[reversed != 0 ? count - 1 - i : i]);
@@ -31,15 +31,12 @@ int main(int argc, char **argv)
     static const struct option_row options[] = {
         {"rounds", &rounds, 1, UINT64_MAX, "rounds"},
         {"count", &count, 1, UINT32_MAX, "blocks a round"},
-        {"lo", &lo, 1, UINT32_MAX, "bytes, the least"},
-        {"hi", &hi, 1, UINT32_MAX, "bytes, the most"},
-        {"seed", &seed, 0, UINT32_MAX, "of the random numbers"},
+        OPTIONS_OF_SIZE,
+        OPTION_OF_SEED,
         {"one", &one, 0, 1, "one thread makes all rounds"},
         {"reversed", &reversed, 0, 1, "free the last block first"},
     };
     read_options(argc, argv, options, sizeof(options) / sizeof(*options));
-    if (hi < lo)
-        die("--hi is below --lo");
     random_state = random_seeded(seed);
     blocks = own_pages(count * sizeof(*blocks));
     uint64_t rounds_each = one != 0 ? rounds : 1;

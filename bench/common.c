@@ -11,6 +11,8 @@
 
 #define OPTIONS_MAX 16
 
+uint64_t size_lo = 16, size_hi = 1040, seed = 1;
+
 _Noreturn void die(const char *why)
 {
     fprintf(stderr, "%s: %s\n", program_invocation_short_name, why);
@@ -59,6 +61,8 @@ void read_options(int argc, char **argv, const struct option_row *rows, size_t c
     }
     if (optind != argc)
         usage(rows, count, stderr, 2);
+    if (size_hi < size_lo)
+        die("--hi is below --lo");
 }
 
 void *own_pages(size_t bytes)

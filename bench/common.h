@@ -19,6 +19,18 @@ struct option_row {
     const char *meaning;
 };
 
+/* Rows that most programs have: bounds of the blocks' sizes in bytes, and the seed of the random numbers. */
+extern uint64_t size_lo, size_hi, seed;
+#define OPTIONS_OF_SIZE                                  \
+    {"lo", &size_lo, 1, UINT32_MAX, "bytes, the least"}, \
+    {                                                    \
+        "hi", &size_hi, 1, UINT32_MAX, "bytes, the most" \
+    }
+#define OPTION_OF_SEED                                        \
+    {                                                         \
+        "seed", &seed, 0, UINT32_MAX, "of the random numbers" \
+    }
+
 /* Reads the command line; on a bad one, and for --help, prints the table and exits. */
 void read_options(int argc, char **argv, const struct option_row *rows, size_t count);
 
@@ -56,9 +68,9 @@ static inline uint64_t random_next(uint64_t x)
     return x ^ x << 17;
 }
 
-static inline uint64_t random_seeded(uint64_t seed)
+static inline uint64_t random_seeded(uint64_t number)
 {
-    return (seed + 1) * 0x9e3779b97f4a7c15u;
+    return (number + 1) * 0x9e3779b97f4a7c15u;
 }
 
 /* 0..span - 1 by the low half of x, or by the high one; span is at most 2^32. */
@@ -70,6 +82,11 @@ static inline uint64_t random_low(uint64_t x, uint64_t span)
 static inline uint64_t random_high(uint64_t x, uint64_t span)
 {
     return (x >> 32) * span >> 32;
+}
+
+static inline size_t random_size(uint64_t x)
+{
+    return size_lo + random_low(x, size_hi - size_lo + 1);
 }
 
 /* A block whose first byte is written, and counted. */

@@ -4,7 +4,7 @@
  * An operation is a malloc or a free. */
 #include "common.h"
 
-static uint64_t lines = 2, lives = 100, slots = 1000, steps = 10000, lo = 16, hi = 1040, seed = 1, sweep;
+static uint64_t lines = 2, lives = 100, slots = 1000, steps = 10000, sweep;
 static pthread_attr_t detached;
 static pthread_barrier_t ended;
 
@@ -17,7 +17,7 @@ struct line {
 static void replace(struct line *line, void **slot)
 {
     line->random = random_next(line->random);
-    *slot = take_block(&line->work, lo + random_low(line->random, hi - lo + 1));
+    *slot = take_block(&line->work, random_size(line->random));
 }
 
 static void live_by_sweep(struct line *line)
@@ -58,14 +58,11 @@ int main(int argc, char **argv)
         {"lives", &lives, 1, UINT32_MAX, "threads of each line, one after the other"},
         {"slots", &slots, 1, UINT32_MAX, "slots of each line"},
         {"steps", &steps, 1, UINT32_MAX, "blocks that a life replaces"},
-        {"lo", &lo, 1, UINT32_MAX, "bytes, the least"},
-        {"hi", &hi, 1, UINT32_MAX, "bytes, the most"},
-        {"seed", &seed, 0, UINT32_MAX, "of the random numbers"},
+        OPTIONS_OF_SIZE,
+        OPTION_OF_SEED,
         {"sweep", &sweep, 0, 1, "a life replaces every slot's block once, all at a time"},
     };
     read_options(argc, argv, options, sizeof(options) / sizeof(*options));
-    if (hi < lo)
-        die("--hi is below --lo");
     struct line *books = own_pages(lines * sizeof(*books));
     pthread_attr_init(&detached);
     pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);

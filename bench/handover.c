@@ -11,7 +11,7 @@
 #define RING 4096u
 #define BATCH 64u
 
-static uint64_t blocks = 5000000, producers = 1, lo = 16, hi = 1040, seed = 1, both;
+static uint64_t blocks = 5000000, producers = 1, both;
 static pthread_barrier_t start;
 
 struct ring { /* one writer, one reader; each end on a line of its own */
@@ -38,7 +38,7 @@ static bool produce(struct worker *worker)
     uint64_t end = blocks - at < BATCH ? blocks : at + BATCH;
     for (; at < end; at++) {
         random = random_next(random);
-        ring->blocks[at % RING] = take_block(&worker->work, lo + random_low(random, hi - lo + 1));
+        ring->blocks[at % RING] = take_block(&worker->work, random_size(random));
     }
     worker->random = random;
     atomic_store_explicit(&ring->written, end, memory_order_release);
@@ -84,14 +84,11 @@ int main(int argc, char **argv)
     static const struct option_row options[] = {
         {"blocks", &blocks, 1, UINT64_MAX / 1024, "blocks that each producer allocates"},
         {"producers", &producers, 1, 255, "threads that allocate, for one that frees"},
-        {"lo", &lo, 1, UINT32_MAX, "bytes, the least"},
-        {"hi", &hi, 1, UINT32_MAX, "bytes, the most"},
-        {"seed", &seed, 0, UINT32_MAX, "of the random numbers"},
+        OPTIONS_OF_SIZE,
+        OPTION_OF_SEED,
         {"both", &both, 0, 1, "two threads, each frees what the other made"},
     };
     read_options(argc, argv, options, sizeof(options) / sizeof(*options));
-    if (hi < lo)
-        die("--hi is below --lo");
     uint64_t rings_count = both != 0 ? 2 : producers, workers_count = both != 0 ? 2 : producers + 1;
     struct ring *rings = own_pages(rings_count * sizeof(*rings));
     struct worker *workers = own_pages(workers_count * sizeof(*workers));

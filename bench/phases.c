@@ -6,14 +6,14 @@
 static const uint16_t phase_sizes[] = {16, 256, 48, 1024, 32, 512, 128, 2048, 24, 384, 64, 768};
 #define PHASES (sizeof(phase_sizes) / sizeof(*phase_sizes))
 
-static uint64_t slots = 200000, rounds = 4, seed = 1;
+static uint64_t slots = 200000, rounds = 4;
 
 int main(int argc, char **argv)
 {
     static const struct option_row options[] = {
         {"slots", &slots, 1, UINT32_MAX, "slots"},
         {"rounds", &rounds, 1, UINT32_MAX, "times that all phases run"},
-        {"seed", &seed, 0, UINT32_MAX, "of the random numbers"},
+        OPTION_OF_SEED,
     };
     read_options(argc, argv, options, sizeof(options) / sizeof(*options));
     void **blocks = own_pages(slots * sizeof(*blocks));

@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-static uint64_t ops = 10000000, ws = 8192, lo = 16, hi = 1040, threads = 1, seed = 1, stride, align, zeroed, null;
+static uint64_t ops = 10000000, ws = 8192, threads = 1, stride, align, zeroed, null;
 
 enum how { BY_MALLOC, BY_CALLOC, BY_MEMALIGN, BY_NOTHING };
 
@@ -43,7 +43,7 @@ static inline __attribute__((always_inline)) char *take(enum how how, size_t siz
 static inline __attribute__((always_inline)) void run_loop(struct worker *worker, enum how how, bool by_stride)
 {
     void **slots = worker->slots;
-    uint64_t random = worker->random, allocs = 0, bytes = 0, span = hi - lo + 1, count = ws;
+    uint64_t random = worker->random, allocs = 0, bytes = 0, lo = size_lo, span = size_hi - lo + 1, count = ws;
     for (uint64_t i = ops; i != 0; i--) {
         random = random_next(random);
         void **slot = &slots[random_high(random, count)];
@@ -96,18 +96,15 @@ int main(int argc, char **argv)
     static const struct option_row options[] = {
         {"ops", &ops, 1, UINT64_MAX, "steps of each thread"},
         {"ws", &ws, 1, UINT32_MAX, "slots of each thread"},
-        {"lo", &lo, 1, UINT32_MAX, "bytes, the least"},
-        {"hi", &hi, 1, UINT32_MAX, "bytes, the most"},
+        OPTIONS_OF_SIZE,
         {"threads", &threads, 1, 1024, "threads at once"},
-        {"seed", &seed, 0, UINT32_MAX, "of the random numbers"},
+        OPTION_OF_SEED,
         {"stride", &stride, 0, UINT32_MAX, "write a byte every so many; 0: the first alone"},
         {"align", &align, 0, 1 << 20, "by posix_memalign, to so many bytes"},
         {"zeroed", &zeroed, 0, 1, "by calloc"},
         {"null", &null, 0, 1, "the same loop without an allocator"},
     };
     read_options(argc, argv, options, sizeof(options) / sizeof(*options));
-    if (hi < lo)
-        die("--hi is below --lo");
     size_t slot_bytes = ws * sizeof(void *);
     struct worker *workers = own_pages(threads * (sizeof(struct worker) + slot_bytes));
     pthread_barrier_init(&start, NULL, (unsigned)threads);

@@ -3,7 +3,7 @@
 #include "common.h"
 #include <semaphore.h>
 
-static uint64_t threads = 2000, blocks = 1000, lo = 16, hi = 1040, seed = 1;
+static uint64_t threads = 2000, blocks = 1000;
 static struct work total;
 static uint64_t random_state;
 static sem_t worked, wake;
@@ -13,7 +13,7 @@ static void *work_and_sleep(void *arg)
     void **mine = arg;
     for (uint64_t i = 0; i < blocks; i++) {
         random_state = random_next(random_state);
-        mine[i] = take_block(&total, lo + random_low(random_state, hi - lo + 1));
+        mine[i] = take_block(&total, random_size(random_state));
     }
     for (uint64_t i = 0; i < blocks; i++)
         free(mine[i]);
@@ -28,13 +28,10 @@ int main(int argc, char **argv)
     static const struct option_row options[] = {
         {"threads", &threads, 1, 20000, "threads"},
         {"blocks", &blocks, 1, UINT32_MAX, "blocks that each allocates and frees"},
-        {"lo", &lo, 1, UINT32_MAX, "bytes, the least"},
-        {"hi", &hi, 1, UINT32_MAX, "bytes, the most"},
-        {"seed", &seed, 0, UINT32_MAX, "of the random numbers"},
+        OPTIONS_OF_SIZE,
+        OPTION_OF_SEED,
     };
     read_options(argc, argv, options, sizeof(options) / sizeof(*options));
-    if (hi < lo)
-        die("--hi is below --lo");
     void **mine = own_pages(blocks * sizeof(*mine));
     pthread_t *all = own_pages(threads * sizeof(*all));
     pthread_attr_t small;
