@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 HAKMEM, GLIBC, FLOOR, NOTHING = "hakmem", "glibc", "floor", "no allocator"
@@ -18,6 +19,12 @@ class NotFound(Exception):
 class Allocator:
     name: str
     path: str  # of the library to preload; "" for no allocator
+
+    def library(self):
+        """The file's name and what tells its content from that of another build; "" for no allocator."""
+        if not self.path:
+            return ""
+        return f"{os.path.basename(os.path.realpath(self.path))} {sha256(Path(self.path).read_bytes()).hexdigest()[:12]}"
 
 
 def library_path(name):

@@ -56,9 +56,7 @@ class Quiet:
                 return
             self.say(f"waiting for a quiet machine: {share:.0%} of it is in use ({self.patience:.0f} s more at most)")
 
-    def told(self):
-        """What others took of the machine, a sentence each."""
+    def conditions(self):
+        """What others took of the machine meanwhile, in numbers that add up."""
         busy, stolen = (then - before for then, before in zip(_ticks()[:2], self.began[:2]))
-        looks = (f"others used the machine at {self.disturbed} of {self.waits} looks" if self.waits else
-                 "nobody looked whether the machine was quiet")
-        return f"While it ran, {looks}, and the host took {100 * stolen / max(1, busy):.1f} % of the processors' time away."
+        return {"looks": self.waits, "disturbed": self.disturbed, "busy_ticks": busy, "stolen_ticks": stolen}

@@ -116,8 +116,9 @@ def _bars(results, folder):
         path = folder / f"bars-{_slug(chapter)}.svg"
         curves = [(points, f"using {column}:xtic(1) lc rgb '{_colour(results, name)}' title {_quoted(name)}")
                   for column, name in enumerate(names, start=2)]
-        _draw(path, title, ["set style data histogram", "set style histogram clustered gap 1", "set style fill solid 0.9 noborder",
-                            "set xtics noenhanced", "set bmargin 4.5", "set yrange [0:*]", "set datafile missing '?'"], curves)
+        _draw(path, title, ["set style data histogram", "set style histogram clustered gap 1",
+                            "set style fill solid 0.9 noborder", "set xtics noenhanced", "set bmargin 4.5",
+                            "set yrange [0:*]", "set datafile missing '?'"], curves)
         yield Picture(chapter, title, f"{folder.name}/{path.name}")
 
 

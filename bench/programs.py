@@ -51,8 +51,8 @@ def _copy_of_history(folder, _files):
 
 
 PROGRAMS = {
-    "gcc": Program(("gcc", "awk"), lambda folder, _: ["gcc", "-std=c11", "-O2", "-c", folder / "large.c", "-o", "/dev/null"],
-                   prepare=_large_source),
+    "gcc": Program(("gcc", "awk"), lambda folder, _: ["gcc", "-std=c11", "-O2", "-c", folder / "large.c", "-o",
+                                                      "/dev/null"], prepare=_large_source),
     "python3": Program((), lambda _, objects: [sys.executable, LOADS / "objects.py", objects],
                        environment=(("PYTHONMALLOC", "malloc"),)),
     "sqlite3": Program(("sqlite3",), lambda folder, _: ["sqlite3", "-bail", "-init", "/dev/null", ":memory:",

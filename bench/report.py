@@ -28,6 +28,18 @@ def peers_of(results):
     return [name for name in results.allocators() if name not in (HAKMEM, FLOOR, NOTHING)]
 
 
+def _conditions(results):
+    """How it was run."""
+    had = results.conditions
+    if not had:
+        return []
+    busy = max(1, had["busy_ticks"])
+    return [f"Work x {', '.join(f'{scale:g}' for scale in had['scales'])}; seeds {', '.join(map(str, had['seeds']))}; a "
+            "warm-up before each set of rounds was dropped.",
+            f"Others used the machine at {had['disturbed']} of {had['looks']} looks, and the host took "
+            f"{100 * had['stolen_ticks'] / busy:.1f} % of the processors' time away."]
+
+
 def _targets(results):
     checks = targets.check(results)
     if not checks:
@@ -57,9 +69,10 @@ def _at_a_glance(results, chosen):
             else:
                 cells.append("–")
         lines.append([row.name, speed_text(row, results.median(row.name, HAKMEM, "speed")), *cells])
-    lines.append(["geometric mean", "", *(f"{geometric_mean(means[peer]):.2f}" if means[peer] else "–" for peer in peers)])
-    return ["", "## At a glance", "", "hakmem's speed, and how many times that of each peer it is; bold where it is behind."] + table(
-        ["row", "hakmem", *(f"/ {peer}" for peer in peers)], lines)
+    lines.append(["geometric mean", "",
+                  *(f"{geometric_mean(means[peer]):.2f}" if means[peer] else "–" for peer in peers)])
+    return ["", "## At a glance", "", "hakmem's speed, and how many times that of each peer it is; bold where it is behind.",
+            *table(["row", "hakmem", *(f"/ {peer}" for peer in peers)], lines)]
 
 
 def _figures_of(results, row, name):
@@ -79,13 +92,13 @@ def _net(results):
         return []
     lines = []
     for row in found:
-        cells = [f"{1e3 * statistics.median(targets.net(results, row.name, name)):.2f}" if results.has(row.name, name) else "–"
-                 for name in names]
+        cells = [f"{1e3 * statistics.median(targets.net(results, row.name, name)):.2f}"
+                 if results.has(row.name, name) else "–" for name in names]
         ours = (f"{ratio(targets.net(results, row.name, HAKMEM), targets.net(results, row.name, FLOOR))}"
                 if results.has(row.name, HAKMEM, FLOOR) else "–")
         lines.append([row.name, *cells, ours])
-    return ["", "Net of the harness, ns an operation: what is left when the time of the same loop with no allocator is taken "
-            "off. The floor is a bare allocator that checks, counts and gives back nothing."] + table(
+    return ["", "Net of the harness, ns an operation: what is left when the time of the same loop with no allocator is "
+            "taken off. The floor is a bare allocator that checks, counts and gives back nothing."] + table(
                 ["row", *names, "hakmem / floor"], lines)
 
 
@@ -106,8 +119,8 @@ def _slowdowns(results):
 
 def _chapter(results, chapter, chosen, pictures):
     lines = ["", f"## {chapter}", "", rows.MEANING[chapter]]
-    lines += table(["row", "allocator", "average", "deviation", "min – max", "hakmem / it (95 %)", "peak RSS, MiB", "at end"],
-                   [_figures_of(results, row, name) for row in chosen for name in results.allocators(row.name)])
+    heads = ["row", "allocator", "average", "deviation", "min – max", "hakmem / it (95 %)", "peak RSS, MiB", "at end"]
+    lines += table(heads, [_figures_of(results, row, name) for row in chosen for name in results.allocators(row.name)])
     if chapter == "random_mixed":
         lines += _net(results) + _slowdowns(results)
     for picture in pictures:
@@ -120,17 +133,18 @@ def _counts(results):
     if not results.counts:
         return []
     heads = list(results.counts[0]["figures"])
-    lines = ["", "## Counts", "", "In hakmem, of a run of its own: how often the fast path did not do, from the account that the "
-             "probes tell, and what the processor counted, for random_mixed in one thread of the steady state. A refill that a slab "
-             "already held served is a SuperSlab hit. Misses and drains are those of a million operations, instructions those "
-             "of an operation without the loop around it."]
-    return lines + table(["row", *heads], [[count["row"], *(str(count["figures"].get(head, "–")) for head in heads)]
-                                           for count in results.counts])
+    lines = ["", "## Counts", "", "In hakmem, of a run of its own: how often the fast path did not do, from the account that "
+             "the probes tell, and what the processor counted; of the steady state, for random_mixed in one thread. A refill "
+             "that a slab already held served is a SuperSlab hit. Misses and drains are those of a million operations, "
+             "instructions those of an operation without the loop around it."]
+    cells = [[count["row"], *(count["figures"].get(head, "–") for head in heads)] for count in results.counts]
+    return lines + table(["row", *heads], cells)
 
 
 def _raw(results, chosen):
-    lines = ["", "## Raw data", "", "Libraries: " + ", ".join(f"{name} {file}" for name, file in results.libraries.items() if file) + ".",
-             "", "Millions of operations, or of whole programs, a second, round by round:", "", "```"]
+    libraries = ", ".join(f"{name} {file}" for name, file in results.libraries.items() if file)
+    lines = ["", "## Raw data", "", f"Libraries, with the start of their SHA-256: {libraries}.", "",
+             "Millions of operations, or whole programs, a second, round by round:", "", "```"]
     for row in chosen:
         for name in results.allocators(row.name):
             lines.append(f"{row.name} / {name}: " + " ".join(f"{speed:.6g}" for speed in results.speeds(row.name, name)))
@@ -139,7 +153,7 @@ def _raw(results, chosen):
 
 def write(results, pictures=()):
     chosen = [row for row in rows.ROWS if row.name in results.rows()]
-    lines = ["# Allocators compared", "", results.machine + ".", "", " ".join(results.told), "",
+    lines = ["# Allocators compared", "", results.machine + ".", "", *_conditions(results), "",
              "A ratio is hakmem's speed over the other's within a round, above 1 where hakmem is faster, with Student's 95 % "
              "interval over the rounds."]
     lines += _targets(results) + _at_a_glance(results, chosen)

@@ -28,8 +28,8 @@ class Run:
 @dataclass
 class Results:
     machine: str
-    told: list = field(default_factory=list)  # how it was run, a sentence each
-    libraries: dict = field(default_factory=dict)  # allocator: file name
+    conditions: dict = field(default_factory=dict)  # how it was run: numbers that add up, and lists of what was set
+    libraries: dict = field(default_factory=dict)  # allocator: which library that was, as Allocator.library() has it
     runs: list = field(default_factory=list)
     traces: list = field(default_factory=list)  # {row, allocator, samples: [[seconds, KiB]...]}
     counts: list = field(default_factory=list)  # {row, ...}: see counts.py
@@ -38,7 +38,8 @@ class Results:
         return list(dict.fromkeys(run.row for run in self.runs))
 
     def allocators(self, row=None):
-        return [name for name in self.libraries if any(run.allocator == name and row in (None, run.row) for run in self.runs)]
+        present = {run.allocator for run in self.runs if row in (None, run.row)}
+        return [name for name in self.libraries if name in present]
 
     def of(self, row, allocator):
         """Its runs in the order of rounds."""
@@ -58,15 +59,19 @@ class Results:
         return all(self.of(row, allocator) for allocator in allocators)
 
     def add(self, other):
-        """The other's rounds come after these."""
+        """The other's rounds come after these. They must be of the same libraries."""
+        for name, library in other.libraries.items():
+            if self.libraries.setdefault(name, library) != library:
+                raise BadFile(f"{name} is {self.libraries[name]} in one file and {library} in another")
         last = {}
         for run in self.runs:
             last[run.row] = max(last.get(run.row, 0), run.round)
         self.runs += [Run(**{**asdict(run), "round": run.round + last.get(run.row, 0)}) for run in other.runs]
         self.traces += other.traces
         self.counts += other.counts
-        self.libraries.update(other.libraries)
-        self.told += [sentence for sentence in other.told if sentence not in self.told]
+        for name, value in other.conditions.items():
+            own = self.conditions.get(name, type(value)())
+            self.conditions[name] = own + ([one for one in value if one not in own] if isinstance(value, list) else value)
         if other.machine not in self.machine:
             self.machine += "; " + other.machine
 

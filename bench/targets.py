@@ -54,7 +54,7 @@ def _against(results, row, target, peer, bound):
 
 
 def net(results, row, allocator):
-    """Seconds a million operations less those of the same loop without an allocator, by round; at least a picosecond each."""
+    """Seconds a million operations less those of the loop without an allocator, by round; at least a picosecond each."""
     return [max(1 / speed - 1 / nothing, 1e-6)
             for speed, nothing in zip(results.speeds(row, allocator), results.speeds(row, NOTHING), strict=True)]
 

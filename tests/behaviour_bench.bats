@@ -72,7 +72,8 @@ results_of() {
     local name=$1 ours=$2 theirs=$3 runs='' allocator round speed
     for allocator in hakmem mimalloc; do
         for round in 1 2; do
-            if [ "$allocator" = hakmem ]; then speed=$ours; else speed=$theirs; fi
+            speed=$theirs
+            [ "$allocator" = mimalloc ] || speed=$ours
             runs+="${runs:+,}{\"row\": \"$name\", \"allocator\": \"$allocator\", \"round\": $round, \"speed\": $speed,
                    \"rss_kib\": 1024, \"end_kib\": 1024}"
         done
@@ -91,6 +92,9 @@ results_of() {
     "$HAKMEM_SOURCE/bench/run" --from "$BATS_TEST_TMPDIR/slow" >"$BATS_TEST_TMPDIR/report"
     grep -qF '/ mimalloc | 2.500 (2.500..2.500) | **not met** |' "$BATS_TEST_TMPDIR/report"
     "$HAKMEM_SOURCE/bench/run" --from "$BATS_TEST_TMPDIR/slow" --from "$BATS_TEST_TMPDIR/fast" >"$BATS_TEST_TMPDIR/report"
+    run "$HAKMEM_SOURCE/bench/run" --from "$BATS_TEST_TMPDIR/slow" --from <(sed s/a.so/c.so/ "$BATS_TEST_TMPDIR/fast")
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"hakmem is a.so in one file and c.so in another"* ]]
     grep -qE 'PC: 3x mimalloc .* 3\.536 \([0-9.]+\.\.[0-9.]+\) \| met' "$BATS_TEST_TMPDIR/report"
 }
 
