@@ -63,11 +63,13 @@ def _callgrind(engine, row, allocator, scale):
                      engine.environment | {"LD_PRELOAD": ":".join(filter(None, libraries))})
     text = path.read_text(encoding="utf-8")
     names = dict(re.findall(r"^c?fn=\((\d+)\) (\S+)", text, re.M))
-    found = dict.fromkeys(SLOW, 0) | {"instructions": int(re.search(r"^summary: (\d+)", text, re.M)[1])}
-    for number, calls in re.findall(r"^cfn=\((\d+)\)[^\n]*\ncalls=(\d+)", text, re.M):
+    found = dict.fromkeys((*SLOW, "in slow paths"), 0) | {
+        "instructions": int(re.search(r"^summary: (\d+)", text, re.M)[1])}
+    for number, calls, within in re.findall(r"^cfn=\((\d+)\)[^\n]*\ncalls=(\d+) [^\n]*\n\S+ (\d+)$", text, re.M):
         name = names.get(number, "").partition("'")[0]
         if name in SLOW:
             found[name] += int(calls)
+            found["in slow paths"] += int(within)
     if allocator.path and not all(name in names.values() for name in SLOW):
         raise Failed(f"callgrind saw no call of {' or '.join(SLOW)} in {allocator.path}")
     return found
@@ -81,7 +83,7 @@ def callgrind(engine, row, hakmem):
     ours, loop = (_difference(_callgrind(engine, row, one, 2 * scale), _callgrind(engine, row, one, scale))
                   for one in (hakmem, nothing))
     return {"instructions": (ours["instructions"] - loop["instructions"]) / steps,
-            **{name: 1e6 * ours[name] / steps for name in SLOW}}
+            "in slow paths": ours["in slow paths"] / steps, **{name: 1e6 * ours[name] / steps for name in SLOW}}
 
 
 def _processor(engine, row, allocator):
@@ -98,6 +100,17 @@ def _processor(engine, row, allocator):
     return found
 
 
+def _instructions(engine, row, hakmem):
+    heads = ("slow entries a million", "instructions", "slow paths' share")
+    if not (row.chapter == "random_mixed" and row.floor):
+        return dict.fromkeys(heads, "–")
+    if shutil.which("valgrind") is None:
+        return dict.fromkeys(heads, NOT_COUNTED)
+    seen = callgrind(engine, row, hakmem)
+    return dict(zip(heads, (f"{sum(seen[name] for name in SLOW):.1f}", f"{seen['instructions']:.2f}",
+                            f"{100 * seen['in slow paths'] / seen['instructions']:.1f} %")))
+
+
 def of(engine, row, hakmem):
     """{row, figures}: a line of the report's table."""
     found = account(engine, row, hakmem, engine.scale)
@@ -111,16 +124,7 @@ def of(engine, row, hakmem):
         "blocks a drain": f"{found['drain_blocks'] / found['drains']:.0f}" if found["drains"] else "–",
         "fallbacks": str(found["fallbacks"]),
     }
-    if row.chapter == "random_mixed" and row.floor:
-        if shutil.which("valgrind") is None:
-            figures |= {"slow entries a million": NOT_COUNTED, "instructions": NOT_COUNTED}
-        else:
-            seen = callgrind(engine, row, hakmem)
-            figures |= {"slow entries a million": f"{sum(seen[name] for name in SLOW):.1f}",
-                        "instructions": f"{seen['instructions']:.2f}"}
-    else:
-        figures |= {"slow entries a million": "–", "instructions": "–"}
-    return {"row": row.name, "figures": figures | _processor(engine, row, hakmem)}
+    return {"row": row.name, "figures": figures | _instructions(engine, row, hakmem) | _processor(engine, row, hakmem)}
 
 
 def main():

@@ -80,6 +80,7 @@ def _figures_of(results, row, name):
     against = "" if name == HAKMEM or not results.has(row.name, HAKMEM) else f"{results.ratio(row.name, HAKMEM, name)}"
     end = results.median(row.name, name, "end_kib")
     return [row.name, name, speed_text(row, statistics.fmean(speeds)), f"{deviation_percent(speeds):.1f} %",
+            speed_text(row, statistics.median(speeds)),
             f"{speed_text(row, min(speeds))} – {speed_text(row, max(speeds))}", against,
             f"{results.median(row.name, name, 'rss_kib') / MIB_IN_KIB:.1f}", f"{end / MIB_IN_KIB:.1f}" if end else ""]
 
@@ -119,7 +120,8 @@ def _slowdowns(results):
 
 def _chapter(results, chapter, chosen, pictures):
     lines = ["", f"## {chapter}", "", rows.MEANING[chapter]]
-    heads = ["row", "allocator", "average", "deviation", "min – max", "hakmem / it (95 %)", "peak RSS, MiB", "at end"]
+    heads = ["row", "allocator", "average", "deviation", "median", "min – max", "hakmem / it (95 %)", "peak RSS, MiB",
+             "at end"]
     lines += table(heads, [_figures_of(results, row, name) for row in chosen for name in results.allocators(row.name)])
     if chapter == "random_mixed":
         lines += _net(results) + _slowdowns(results)
@@ -136,7 +138,7 @@ def _counts(results):
     lines = ["", "## Counts", "", "In hakmem, of a run of its own: how often the fast path did not do, from the account that "
              "the probes tell, and what the processor counted; of the steady state, for random_mixed in one thread. A refill "
              "that a slab already held served is a SuperSlab hit. Misses and drains are those of a million operations, "
-             "instructions those of an operation without the loop around it."]
+             "instructions those of an operation without the loop around it, and the slow paths' share is of these."]
     cells = [[count["row"], *(count["figures"].get(head, "–") for head in heads)] for count in results.counts]
     return lines + table(["row", *heads], cells)
 
