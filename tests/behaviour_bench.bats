@@ -144,7 +144,7 @@ account_of() {
     "$HAKMEM_SOURCE/bench/counts.py" --build "$HAKMEM_BUILD" 256 8192 >"$BATS_TEST_TMPDIR/second"
     [ "$(head -n 2 "$BATS_TEST_TMPDIR/first")" = "$(cat "$BATS_TEST_TMPDIR/second")" ]
     awk '{ gsub(",", ""); for (i = 1; i < NF; i++) n[$i] = $(i + 1)
-           if (n["instructions"] < 10 || n["instructions"] > 30 || n["cache_alloc_slow"] + n["cache_free_slow"] > 4500) bad = 1 }
+           if (n["instructions"] < 10 || n["instructions"] > 29 || n["cache_alloc_slow"] + n["cache_free_slow"] > 1500) bad = 1 }
          END { exit bad || NR != 3 }' "$BATS_TEST_TMPDIR/first" || fail "$(cat "$BATS_TEST_TMPDIR/first")"
 }
 
