@@ -1,26 +1,12 @@
 /* random_mixed - each step picks a slot at random: frees its block if it holds one, else allocates one of a random size
- * and writes its first byte.
- *
- *   random_mixed [--ops N] [--ws SLOTS] [--lo BYTES] [--hi BYTES] [--threads N] [--seed N] [--null]
- *
- *   --ops      steps of each thread (10000000)       --ws    slots of each thread (8192)
- *   --lo --hi  bounds of the sizes (16, 1040)        --null  the same loop without an allocator
- *
- * The steps depend on the options alone; `allocs` and `bytes` in the answer tell whether two runs did the same:
- *   mops=MILLION_STEPS_A_SECOND rss_kib=PEAK allocs=N bytes=REQUESTED malloc=FILE_THAT_DEFINES_IT */
-#include <dlfcn.h>
-#include <getopt.h>
-#include <pthread.h>
+ * and writes its first byte, or one byte every --stride. Slots belong to one thread each. `--help` lists the options. */
+#include "common.h"
 #include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <time.h>
 
-static uint64_t ops = 10000000, ws = 8192, lo = 16, hi = 1040, threads = 1, seed = 1;
-static bool null;
+static uint64_t ops = 10000000, ws = 8192, threads = 1, stride, align, zeroed, null;
+
+enum how { BY_MALLOC, BY_CALLOC, BY_MEMALIGN, BY_NOTHING };
 
 static char nothing[64];
 static pthread_barrier_t start;
@@ -28,155 +14,110 @@ static pthread_barrier_t start;
 struct worker {
     pthread_t thread;
     void **slots;
-    uint64_t random, allocs, bytes;
-    double began, ended; /* by the worker's own clock reads: main may be scheduled late */
+    uint64_t random;
+    struct work work;
 };
 
-static void die(const char *why)
+static inline __attribute__((always_inline)) char *take(enum how how, size_t size)
 {
-    fprintf(stderr, "random_mixed: %s\n", why);
-    exit(2);
+    void *block = NULL;
+    switch (how) {
+    case BY_MALLOC:
+        block = malloc(size);
+        break;
+    case BY_CALLOC:
+        block = calloc(1, size);
+        break;
+    case BY_MEMALIGN:
+        if (posix_memalign(&block, align, size) != 0 || (uintptr_t)block % align != 0)
+            die("posix_memalign failed");
+        break;
+    case BY_NOTHING:
+        return nothing;
+    }
+    if (block == NULL)
+        die("out of memory");
+    return block;
 }
 
-/* xorshift64: the high half picks the slot, the low half the size. */
-static inline uint64_t random_next(uint64_t x)
-{
-    x ^= x << 13;
-    x ^= x >> 7;
-    return x ^ x << 17;
-}
-
-static inline __attribute__((always_inline)) void run_loop(struct worker *worker, bool without)
+static inline __attribute__((always_inline)) void run_loop(struct worker *worker, enum how how, bool by_stride)
 {
     void **slots = worker->slots;
-    uint64_t random = worker->random, allocs = 0, bytes = 0, span = hi - lo + 1, count = ws;
+    uint64_t random = worker->random, allocs = 0, bytes = 0, lo = size_lo, span = size_hi - lo + 1, count = ws;
     for (uint64_t i = ops; i != 0; i--) {
         random = random_next(random);
-        void **slot = &slots[(random >> 32) * count >> 32];
+        void **slot = &slots[random_high(random, count)];
         if (*slot != NULL) {
-            if (!without)
+            if (how != BY_NOTHING)
                 free(*slot);
             *slot = NULL;
             continue;
         }
-        size_t size = lo + ((random & UINT32_MAX) * span >> 32);
-        char *block = without ? nothing : malloc(size);
-        if (block == NULL)
-            die("malloc failed");
+        size_t size = lo + random_low(random, span);
+        char *block = take(how, size);
+        if (how == BY_CALLOC && (block[0] != 0 || block[size / 2] != 0 || block[size - 1] != 0))
+            die("calloc gave memory that is not zero");
         *(volatile char *)block = 1;
+        if (by_stride)
+            for (size_t at = stride; at < size; at += stride)
+                *(volatile char *)(block + at) = 1;
+        if (how == BY_CALLOC)
+            block[size / 2] = block[size - 1] = 1;
         *slot = block;
         allocs++;
         bytes += size;
     }
-    worker->allocs = allocs;
-    worker->bytes = bytes;
+    worker->work.ops = ops;
+    worker->work.allocs = allocs;
+    worker->work.bytes = bytes;
 }
 
-static double now(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
-}
-
-static void *work(void *arg)
+static void *run(void *arg)
 {
     struct worker *worker = arg;
     pthread_barrier_wait(&start);
-    worker->began = now();
-    if (null)
-        run_loop(worker, true);
+    worker->work.began = now();
+    if (null != 0)
+        run_loop(worker, BY_NOTHING, false);
+    else if (zeroed != 0)
+        run_loop(worker, BY_CALLOC, false);
+    else if (align != 0)
+        run_loop(worker, BY_MEMALIGN, false);
+    else if (stride != 0)
+        run_loop(worker, BY_MALLOC, true);
     else
-        run_loop(worker, false);
-    worker->ended = now();
+        run_loop(worker, BY_MALLOC, false);
+    worker->work.ended = now();
     return NULL;
-}
-
-/* The process's own peak in KiB; getrusage would tell that of the parent, were it higher. */
-static unsigned long peak_kib(void)
-{
-    char line[256];
-    unsigned long kib = 0;
-    FILE *status = fopen("/proc/self/status", "r");
-    if (status == NULL)
-        die("can't open /proc/self/status");
-    while (fgets(line, sizeof(line), status) != NULL)
-        if (sscanf(line, "VmHWM: %lu", &kib) == 1)
-            break;
-    fclose(status);
-    return kib;
-}
-
-static void read_options(int argc, char **argv)
-{
-    static const struct option options[] = {{"ops", 1, NULL, 'o'},     {"ws", 1, NULL, 'w'},   {"lo", 1, NULL, 'l'},
-                                            {"hi", 1, NULL, 'h'},      {"seed", 1, NULL, 's'}, {"null", 0, NULL, 'n'},
-                                            {"threads", 1, NULL, 't'}, {NULL, 0, NULL, 0}};
-    for (int which; (which = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        uint64_t value = optarg == NULL ? 0 : strtoull(optarg, NULL, 10);
-        switch (which) {
-        case 'o':
-            ops = value;
-            break;
-        case 'w':
-            ws = value;
-            break;
-        case 'l':
-            lo = value;
-            break;
-        case 'h':
-            hi = value;
-            break;
-        case 's':
-            seed = value;
-            break;
-        case 't':
-            threads = value;
-            break;
-        case 'n':
-            null = true;
-            break;
-        default:
-            die("see the head of random_mixed.c for the options");
-        }
-    }
-    if (optind != argc || ops == 0 || ws == 0 || ws > UINT32_MAX || lo == 0 || hi < lo || hi > UINT32_MAX ||
-        threads == 0 || threads > 1024)
-        die("an option is out of bounds");
 }
 
 int main(int argc, char **argv)
 {
-    read_options(argc, argv);
-    size_t slot_bytes = ws * sizeof(void *), bytes = threads * (sizeof(struct worker) + slot_bytes);
-    char *books = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (books == MAP_FAILED)
-        die("no memory for the slots");
-    struct worker *workers = (struct worker *)(void *)books;
-    memset(books, 0, bytes); /* so that the first touch of a slot costs no page fault */
-
+    static const struct option_row options[] = {
+        {"ops", &ops, 1, UINT64_MAX, "steps of each thread"},
+        {"ws", &ws, 1, UINT32_MAX, "slots of each thread"},
+        OPTIONS_OF_SIZE,
+        {"threads", &threads, 1, 1024, "threads at once"},
+        OPTION_OF_SEED,
+        {"stride", &stride, 0, UINT32_MAX, "write a byte every so many; 0: the first alone"},
+        {"align", &align, 0, 1 << 20, "by posix_memalign, to so many bytes"},
+        {"zeroed", &zeroed, 0, 1, "by calloc"},
+        {"null", &null, 0, 1, "the same loop without an allocator"},
+    };
+    read_options(argc, argv, options, sizeof(options) / sizeof(*options));
+    size_t slot_bytes = ws * sizeof(void *);
+    struct worker *workers = own_pages(threads * (sizeof(struct worker) + slot_bytes));
     pthread_barrier_init(&start, NULL, (unsigned)threads);
     for (uint64_t t = 0; t < threads; t++) {
-        workers[t].slots = (void **)(void *)(books + threads * sizeof(struct worker) + t * slot_bytes);
-        workers[t].random = (seed * threads + t + 1) * 0x9e3779b97f4a7c15u;
-        if (pthread_create(&workers[t].thread, NULL, work, &workers[t]) != 0)
-            die("can't start a thread");
+        workers[t].slots = (void **)(void *)((char *)(workers + threads) + t * slot_bytes);
+        workers[t].random = random_seeded(seed * threads + t);
+        workers[t].thread = start_thread(run, &workers[t], NULL);
     }
-
-    uint64_t allocs = 0, requested = 0;
-    double began = 0, ended = 0;
+    struct work total = {0};
     for (uint64_t t = 0; t < threads; t++) {
         pthread_join(workers[t].thread, NULL);
-        allocs += workers[t].allocs;
-        requested += workers[t].bytes;
-        began = t == 0 || workers[t].began < began ? workers[t].began : began;
-        ended = workers[t].ended > ended ? workers[t].ended : ended;
+        add_work(&total, &workers[t].work);
     }
-    Dl_info where = {0};
-    void *(*function)(size_t) = malloc;
-    dladdr(*(void **)&function, &where);
-    printf("mops=%.3f rss_kib=%lu allocs=%llu bytes=%llu malloc=%s\n", (double)(ops * threads) / (ended - began) / 1e6,
-           peak_kib(), (unsigned long long)allocs, (unsigned long long)requested,
-           where.dli_fname == NULL ? "?" : where.dli_fname);
+    answer(&total);
     return 0;
 }

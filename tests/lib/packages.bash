@@ -32,6 +32,8 @@ bpftrace                            bpftrace
 jq                                  jq
 gdb                                 gdb
 perf                                linux-perf
+valgrind                            valgrind
+gnuplot                             gnuplot-nox
 redis-server                        redis-server
 redis-benchmark                     redis-tools
 sqlite3                             sqlite3

@@ -1,0 +1,57 @@
+"""redis-server on a loopback port of its own, under the load of redis-benchmark."""
+import contextlib
+import re
+import socket
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    speed: float  # requests a second
+    rss_kib: int  # the server's peak
+    end_kib: int
+    maps: str  # of the server: what it had loaded
+
+
+def _free_port():
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
+
+
+@contextlib.contextmanager
+def _server(env):
+    """The process, its port as a string."""
+    port = str(_free_port())
+    with tempfile.TemporaryDirectory() as folder:
+        server = subprocess.Popen(["redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", folder],
+                                  env=env, stdout=subprocess.DEVNULL)
+        try:
+            for _ in range(100):
+                ping = subprocess.run(["redis-cli", "-p", port, "ping"], capture_output=True, text=True, check=False)
+                if ping.stdout == "PONG\n":
+                    break
+                time.sleep(0.05)
+            else:
+                raise OSError("redis-server does not answer")
+            yield server, port
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def run(requests, env):
+    """`requests` SETs and as many LPUSHes, 16 at a time."""
+    with _server(env) as (server, port):
+        began = time.monotonic()
+        subprocess.run(["redis-benchmark", "-p", port, "-q", "-P", "16", "-r", "100000", "-d", "100", "-n", str(requests),
+                        "-t", "set,lpush"], check=True, capture_output=True)
+        seconds = time.monotonic() - began
+        own = Path(f"/proc/{server.pid}")
+        kib = dict(re.findall(r"^(VmHWM|VmRSS):\s+(\d+)", (own / "status").read_text(encoding="utf-8"), re.M))
+        return Outcome(2 * requests / seconds, int(kib["VmHWM"]), int(kib["VmRSS"]),
+                       (own / "maps").read_text(encoding="utf-8"))
