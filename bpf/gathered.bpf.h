@@ -19,6 +19,7 @@
 
 /* Set by the loader. */
 const volatile bool with_stacks = false;
+const volatile bool memory_outlives_process = false; /* sched_process_exit comes before the memory goes: Linux 6.16 */
 
 /* What new entries begin as: too large for the stack. */
 const struct hk_process no_process = {};

@@ -102,6 +102,13 @@ int fast_miss(struct pt_regs *ctx)
     return 0;
 }
 
+/* Whether all accounts are to be copied by the current event: of those that come at once, by one. */
+static __always_inline bool copy_is_due(struct hk_process *process)
+{
+    uint64_t now = bpf_ktime_get_boot_ns(), last = process->copied_at;
+    return now - last >= COPY_INTERVAL && __sync_val_compare_and_swap(&process->copied_at, last, now) == last;
+}
+
 /* The account's place in the process; false: it can't be that. A generation that is another's has no account here. */
 static __always_inline bool learn_account(struct hk_process *process, uint64_t address, uint64_t generation)
 {
@@ -126,11 +133,10 @@ int cache_report(struct pt_regs *ctx)
         count_lost(HK_LOST_BAD_ACCOUNT);
         return 0;
     }
-    struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
-    bpf_probe_read_kernel_str(process->comm, sizeof process->comm, task->group_leader->comm);
-    struct account_source source = {.process = key, .address = account, .generation = generation};
-    if (merge_account(&source, class_idx, false))
-        copy_capacity(&source, process, false);
+    /* A thread that ends reports class 0, once all that it did is in the accounts. */
+    bool may_be_last = !memory_outlives_process && class_idx == 0;
+    if (may_be_last || copy_is_due(process))
+        merge_all(&key, process);
     return 0;
 }
 
@@ -348,7 +354,6 @@ int thread_start(struct pt_regs *ctx)
     return 0;
 }
 
-/* What the thread had not told yet is in the account by now. */
 SEC("uprobe")
 int thread_exit(struct pt_regs *ctx)
 {
@@ -358,7 +363,6 @@ int thread_exit(struct pt_regs *ctx)
         return 0;
     add(&process->thread_exits, 1);
     set_threads(process, PT_REGS_PARM2(ctx));
-    merge_all(&key, process);
     return 0;
 }
 

@@ -129,6 +129,7 @@ struct hk_process {
     uint64_t first_seen; /* nanoseconds since boot */
     uint64_t last_seen;  /* of the last event */
     uint64_t generation; /* 0: not told yet */
+    uint64_t copied_at;  /* nanoseconds since boot: when an event last copied all accounts */
     uint64_t account;    /* address of class 0's account in the process; 0: not told yet, and `accounts` has nothing */
     uint64_t known;      /* bits of enum hk_known */
     /* Now, as the last event or copy of the account told. */

@@ -28,6 +28,13 @@ static __always_inline void describe_executable(struct hk_executable *executable
                               BPF_CORE_READ(file, f_path.dentry, d_name.name));
 }
 
+/* Of the current task's process. */
+static __always_inline void describe_name(struct hk_process *process)
+{
+    struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
+    bpf_probe_read_kernel_str(process->comm, sizeof process->comm, task->group_leader->comm);
+}
+
 static __always_inline struct hk_process *begin_process(const struct hk_process_key *key, struct task_struct *task)
 {
     long error = bpf_map_update_elem(&processes, key, &no_process, BPF_NOEXIST);
@@ -42,7 +49,7 @@ static __always_inline struct hk_process *begin_process(const struct hk_process_
     process->first_seen = bpf_ktime_get_boot_ns();
     process->uid = (uint32_t)bpf_get_current_uid_gid();
     process->parent_pid = (uint32_t)task->real_parent->tgid;
-    bpf_probe_read_kernel_str(process->comm, sizeof process->comm, task->group_leader->comm);
+    describe_name(process);
     describe_executable(&process->executable, task);
     struct hk_summary *sum = the_summary();
     if (sum)

@@ -78,14 +78,21 @@ static int keep_log(enum libbpf_print_level level, const char *format, va_list a
     return 0;
 }
 
-static bool has_tracepoint(const char *name)
+/* The number of arguments of a tracepoint; -1: the kernel does not have it. */
+static int tracepoint_args(const char *name)
 {
-    char type[128];
+    char type_name[128];
     struct btf *btf = btf__load_vmlinux_btf();
-    snprintf(type, sizeof type, "btf_trace_%s", name);
-    bool has = btf != NULL && btf__find_by_name_kind(btf, type, BTF_KIND_TYPEDEF) > 0;
+    snprintf(type_name, sizeof type_name, "btf_trace_%s", name);
+    int id = btf != NULL ? btf__find_by_name_kind(btf, type_name, BTF_KIND_TYPEDEF) : -1, args = -1;
+    /* A typedef of a pointer to a function, whose first parameter is the program's own. */
+    const struct btf_type *type = id > 0 ? btf__type_by_id(btf, (uint32_t)id) : NULL;
+    for (int step = 0; type != NULL && step < 2; step++)
+        type = btf__type_by_id(btf, type->type);
+    if (type != NULL && btf_is_func_proto(type))
+        args = btf_vlen(type) - 1;
     btf__free(btf);
-    return has;
+    return args;
 }
 
 static void configure(struct hakmem *skeleton, const struct collection_options *options, bool multi, bool refresh)
@@ -94,9 +101,11 @@ static void configure(struct hakmem *skeleton, const struct collection_options *
         struct bpf_program *program = bpf_object__find_program_by_name(skeleton->obj, probe_names[i]);
         bpf_program__set_expected_attach_type(program, multi ? (enum bpf_attach_type)LINKS_UPROBE_MULTI : 0);
     }
-    bpf_program__set_autoload(skeleton->progs.process_before_exec, has_tracepoint("sched_prepare_exec"));
+    bpf_program__set_autoload(skeleton->progs.process_before_exec, tracepoint_args("sched_prepare_exec") >= 0);
     bpf_program__set_autoload(skeleton->progs.refresh, refresh);
     skeleton->rodata->with_stacks = options->stacks;
+    /* The change that made it come earlier gave it a second argument. */
+    skeleton->rodata->memory_outlives_process = tracepoint_args("sched_process_exit") > 1;
     if (!options->stacks) {
         bpf_map__set_max_entries(skeleton->maps.stacks, 1);
         bpf_map__set_max_entries(skeleton->maps.stack_counts, 1);
