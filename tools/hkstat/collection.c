@@ -106,10 +106,8 @@ static void configure(struct hakmem *skeleton, const struct collection_options *
     skeleton->rodata->with_stacks = options->stacks;
     /* The change that made it come earlier gave it a second argument. */
     skeleton->rodata->memory_outlives_process = tracepoint_args("sched_process_exit") > 1;
-    if (!options->stacks) {
+    if (!options->stacks)
         bpf_map__set_max_entries(skeleton->maps.stacks, 1);
-        bpf_map__set_max_entries(skeleton->maps.stack_counts, 1);
-    }
     if (options->max_processes != 0) {
         bpf_map__set_max_entries(skeleton->maps.processes, options->max_processes);
         bpf_map__set_max_entries(skeleton->maps.accounts, options->max_processes * ACCOUNTS_PER_PROCESS);
@@ -171,9 +169,7 @@ static bool pin_maps(const struct collection *collection, bool stacks)
     struct bpf_map *map;
     bpf_object__for_each_map(map, skeleton->obj)
     {
-        bool is_internal = bpf_map__is_internal(map);
-        bool is_stacks = map == skeleton->maps.stacks || map == skeleton->maps.stack_counts;
-        if (is_internal || map == skeleton->maps.summary || (is_stacks && !stacks))
+        if (bpf_map__is_internal(map) || map == skeleton->maps.summary || (map == skeleton->maps.stacks && !stacks))
             continue;
         if (!pin(bpf_map__fd(map), collection->dir, "maps/", bpf_map__name(map)))
             return false;
@@ -215,7 +211,7 @@ static uint64_t boot_time(void)
 static bool prepare_maps(const struct collection *collection)
 {
     struct hk_executable others = {.inode = 0};
-    struct hk_totals nothing;
+    struct hk_ended nothing;
     uint32_t key = 0;
     memset(&nothing, 0, sizeof nothing);
     if (bpf_map_update_elem(bpf_map__fd(collection->skeleton->maps.summary), &key, &collection->summary, BPF_ANY) ==
