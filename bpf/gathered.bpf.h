@@ -3,6 +3,7 @@
 #define HAKMEM_GATHERED_BPF_H
 
 #include <linux/bpf.h>
+#include <linux/errno.h>
 #include <linux/ptrace.h>
 
 /* after the types */

@@ -75,7 +75,7 @@ nothing_left() {
     start_counts
     watchers 0 1 "$PID"
     tell churn 3000 101
-    says_maps "1" process "$PID" thread_starts
+    says_maps "1" process "$PID" events.superslab_maps # counted once
     detach
     watchers 0 0 "$PID"
     nothing_left
@@ -122,7 +122,7 @@ nothing_left() {
 
 @test "by perf events, as on kernels before 6.6" {
     start_counts
-    attach -p "$PID" --perf-events --probes cache_report,thread_exit,os_map
+    attach -p "$PID" --perf-events --probes cache_report,os_map
     watchers 0 1 "$PID"
     status_says "by perf events"
     tell churn 3000 9973

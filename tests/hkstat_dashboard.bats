@@ -1,16 +1,16 @@
 # hkstat_dashboard.bats - the dashboard in a real terminal (tmux): what it shows is what --json tells.
 load lib/common
 load lib/attached
+load lib/terminal
 
 setup() {
     attached_setup
-    require_command tmux
+    terminal_setup
     require_command jq
-    SOCKET="$SHARED/tmux-$BASHPID"
 }
 
 teardown() {
-    tmux -S "$SOCKET" kill-server 2>/dev/null || [ $? -eq 1 ]
+    close_terminal
     attached_teardown
 }
 
@@ -22,44 +22,6 @@ start_watched() {
     tell churn 5000 9973
     tell keep 100000 3
     tell stats >/dev/null
-}
-
-# open_terminal COLUMNS LINES COMMAND...: in a terminal of that size; the shell outlives it and tells its status.
-open_terminal() {
-    local columns=$1 lines=$2
-    shift 2
-    tmux -S "$SOCKET" -f /dev/null new-session -d -x "$columns" -y "$lines" \
-        "env LC_ALL=C.UTF-8 $(printf '%q ' "$@"); echo ended with \$?; exec sleep 1000" 3>&-
-    STARTED+=" $(tmux -S "$SOCKET" display-message -p '#{pane_pid}')"
-}
-
-open_dashboard() { # COLUMNS LINES OPTION...
-    open_terminal "$1" "$2" "$HKSTAT" --pin-dir "$PINS" "${@:3}"
-}
-
-screen() {
-    tmux -S "$SOCKET" capture-pane -p
-}
-
-keys() {
-    tmux -S "$SOCKET" send-keys "$@"
-}
-
-shows() {
-    screen | grep -qE -e "$1"
-}
-
-# await TEXT: until the screen shows it, a regular expression.
-await() {
-    wait_for 20 shows "$1" || fail "the screen doesn't show '$1':" "$(screen)"
-}
-
-shows_not() {
-    ! shows "$1"
-}
-
-await_gone() {
-    wait_for 20 shows_not "$1" || fail "the screen still shows '$1':" "$(screen)"
 }
 
 class_row() { # SIZE FIELD: of the opened process
@@ -159,7 +121,7 @@ class_row() { # SIZE FIELD: of the opened process
     await '\^size'
     local size panel
     for size in '20 5' '1 1' '3 60' '300 100' '47 3' '80 24'; do
-        tmux -S "$SOCKET" resize-window -x "${size% *}" -y "${size#* }"
+        terminal resize-window -x "${size% *}" -y "${size#* }"
         for panel in 1 2 3 4 5 '?' '?'; do
             keys "$panel"
             sleep 0.05
@@ -257,15 +219,15 @@ other_than() {
     await '\^size'
     keys 2
     await 'hits between misses'
-    tmux -S "$SOCKET" capture-pane -p -e | grep -qP '\e\[[0-9;]*3[0-7]m'
+    terminal capture-pane -p -e | grep -qP '\e\[[0-9;]*3[0-7]m'
     keys q
     await 'ended with 0'
-    tmux -S "$SOCKET" kill-server
+    close_terminal
     open_terminal 80 24 env NO_COLOR=1 "$HKSTAT" --pin-dir "$PINS" -p "$PID"
     await '\^size'
     keys 2
     await 'hits between misses'
-    run grep -cP '\e\[[0-9;]*3[0-7]m' < <(tmux -S "$SOCKET" capture-pane -p -e)
+    run grep -cP '\e\[[0-9;]*3[0-7]m' < <(terminal capture-pane -p -e)
     [ "$output" = 0 ]
 }
 
@@ -276,7 +238,7 @@ other_than() {
     keys q
     await 'ended with 0'
     shows_not 'hkstat'
-    tmux -S "$SOCKET" kill-server
+    close_terminal
     open_dashboard 80 24
     await "^ *$PID counts "
     kill -TERM "$(pgrep -f -x "$HKSTAT --pin-dir $PINS")"

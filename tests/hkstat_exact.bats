@@ -189,7 +189,7 @@ def read(name):
     return [entry["formatted"]["value"] for entry in json.load(open(f"{sys.argv[1]}/{name}"))]
 absolute = {"version", "length", "class_idx", "block_size", "generation", "inherited", "inherited_bytes",
             "cap_blocks", "cached_blocks", "slabs", "slab_blocks"}
-parts = read("accounts") + [value["account"] for value in read("ended")]
+parts = read("accounts") + [value["totals"]["account"] for value in read("ended")]
 total = read("summary")[0]["totals"]["account"]
 assert total["allocs"] > 5 * 9973
 for field, value in total.items():

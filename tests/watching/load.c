@@ -4,6 +4,8 @@
  * but the load itself allocates. HAKMEM_LOAD_NAME is what the process calls itself. */
 #include "hakmem.h"
 
+#include "tests/lib/blocks.h"
+
 #include <malloc.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -12,13 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
-
-#define KIB ((size_t)1 << 10)
-#define MIB ((size_t)1 << 20)
 
 /* The allocator that is preloaded, or linked. */
 #pragma weak hk_stats
@@ -47,36 +45,6 @@ static void await_line(void)
     while (byte != '\n')
         if (read(STDIN_FILENO, &byte, 1) != 1)
             fail("standard input has ended");
-}
-
-/* The one function that asks for memory: what a stack must show. */
-__attribute__((noinline)) void *ask_for_memory(size_t size);
-void *ask_for_memory(size_t size)
-{
-    void *block = malloc(size);
-    __asm__ volatile("" : "+r"(block)); /* no tail call: this frame stays on the stack */
-    return block;
-}
-
-static void **take(size_t count, size_t size)
-{
-    void **blocks = mmap(NULL, count * sizeof *blocks, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (blocks == MAP_FAILED)
-        fail("no table");
-    for (size_t i = 0; i < count; i++) {
-        blocks[i] = ask_for_memory(size);
-        if (blocks[i] == NULL)
-            fail("no block");
-        memset(blocks[i], 0x5a, size);
-    }
-    return blocks;
-}
-
-static void give(void **blocks, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        free(blocks[i]);
-    munmap(blocks, count * sizeof *blocks);
 }
 
 static struct hk_class_stats class_of(size_t size)

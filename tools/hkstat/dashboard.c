@@ -217,7 +217,7 @@ static void draw_help(struct area area)
         "up down j k     select, or scroll       Home End PgUp PgDn   further",
         "Enter           open a process          Esc Backspace        back to all",
         "e               processes that ended, by executable",
-        "Tab left right  another panel           1 2 3 4 5            that panel",
+        "Tab left right  another panel           1 2 3 4 5 6          that panel",
         "< >             sort by another column  r                    the other way",
         "/               filter by name or pid   Space p              pause",
         "+ -             interval                n                    step, in a pause",
@@ -266,6 +266,9 @@ static void draw_process(struct dashboard *board, struct area area)
         break;
     case PANEL_MAP:
         panel_map(area, process, source_is_record(board->source), &board->offset);
+        break;
+    case PANEL_STACKS:
+        panel_stacks(area, process, source_pins(board->source), &board->offset);
         break;
     case PANELS:
         break;

@@ -8,11 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "callers.h"
 #include "draw.h"
 #include "fields.h"
 #include "occupancy.h"
 
-const char *const panel_names[PANELS] = {"classes", "histograms", "events", "history", "map"};
+const char *const panel_names[PANELS] = {"classes", "histograms", "events", "history", "map", "stacks"};
 
 /* ---- tables ---- */
 
@@ -233,4 +234,43 @@ void panel_map(struct area area, const struct tick_process *process, bool is_rec
         draw_format(area.top - 1, 0, PAINT_BOLD, "the first %u of them; 0..9 tenths of a slab in use or cached, # all",
                     OCCUPANCY_MOST);
     occupancy_free(&occupancy);
+}
+
+/* ---- stacks ---- */
+
+struct shown_callers {
+    const struct callers *callers;
+    const struct symbols *symbols;
+};
+
+static void put_callers(struct lines *lines, const void *what)
+{
+    const struct shown_callers *shown = what;
+    for (size_t i = 0; i < shown->callers->count; i++) {
+        const struct caller *caller = &shown->callers->list[i];
+        char failure[CELL_SIZE], name[SYMBOLS_NAME_SIZE];
+        callers_failure(&caller->key, failure, sizeof failure);
+        lines_put(lines, PAINT_BOLD, "%" PRIu64 " times: %s", caller->stack.count, failure);
+        for (unsigned k = 0; k < HK_STACK_DEPTH && caller->stack.frames[k] != 0; k++) {
+            symbols_name(shown->symbols, caller->stack.frames[k], k > 0, name);
+            lines_put(lines, PAINT_PLAIN, "    %s", name);
+        }
+    }
+    if (shown->callers->count == 0)
+        lines_put(lines, PAINT_PLAIN, "none: no allocation has failed since the attach");
+}
+
+void panel_stacks(struct area area, const struct tick_process *process, const char *pin_dir, size_t *offset)
+{
+    struct callers callers;
+    char error[CALLERS_ERROR_SIZE] = "a record doesn't hold them";
+    draw_text(area.top++, 0, PAINT_BOLD, "Callers whose allocations failed, since attach");
+    if (pin_dir == NULL || !callers_read(pin_dir, &process->info.key, &callers, error)) {
+        draw_format(area.top, 0, PAINT_PLAIN, "Not shown: %s", error);
+        return;
+    }
+    struct symbols *symbols = symbols_of(&process->info.key);
+    lines_scroll(area, offset, put_callers, &(struct shown_callers){&callers, symbols});
+    symbols_free(symbols);
+    callers_free(&callers);
 }

@@ -8,7 +8,7 @@
 #include "lines.h"
 #include "tick.h"
 
-enum panel { PANEL_CLASSES, PANEL_HISTOGRAMS, PANEL_EVENTS, PANEL_HISTORY, PANEL_MAP, PANELS };
+enum panel { PANEL_CLASSES, PANEL_HISTOGRAMS, PANEL_EVENTS, PANEL_HISTORY, PANEL_MAP, PANEL_STACKS, PANELS };
 
 extern const char *const panel_names[PANELS];
 
@@ -30,5 +30,8 @@ void panel_events(struct area area, const struct tick_process *process, size_t *
 void panel_ended(struct area area, const struct tick_ended *ended, size_t *offset);
 void panel_history(struct area area, const struct tick_process *process, const struct history *history);
 void panel_map(struct area area, const struct tick_process *process, bool is_record, size_t *offset);
+
+/* pin_dir: NULL for a record. */
+void panel_stacks(struct area area, const struct tick_process *process, const char *pin_dir, size_t *offset);
 
 #endif

@@ -79,6 +79,7 @@ static bool print_lost(const char *dir)
         [HK_LOST_BAD_CLASS] = "an event told of a class that can't be",
         [HK_LOST_BAD_ACCOUNT] = "an account was not what it should be",
         [HK_LOST_BUSY] = "the process had just called exec",
+        [HK_LOST_STACK] = "a stack could not be walked",
     };
     int map = pins_open_map(dir, "lost", false);
     uint64_t all = 0;
