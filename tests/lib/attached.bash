@@ -13,6 +13,7 @@ attached_setup() {
     HKSTAT="$SHARED/hkstat"
     COUNTS="$SHARED/counts"
     PINS="/sys/fs/bpf/hakmem-test-$BASHPID-$RANDOM"
+    PROGRAMS_BEFORE=$(programs_of_ours)
 }
 
 attached_teardown() {
@@ -28,6 +29,7 @@ teardown() {
     attached_teardown
 }
 
+# the readers; other commands take --pin-dir behind their name
 hkstat() {
     "$HKSTAT" --pin-dir "$PINS" "$@"
 }
@@ -105,6 +107,25 @@ says_maps() {
     shift
     seen=$(maps "$@" | paste -s -d ' ')
     [ "$seen" = "$expected" ] || fail "$*: the maps say $seen, not $expected"
+}
+
+# programs_of_ours: how many of the collection's programs the kernel has, whoever loaded them.
+programs_of_ours() {
+    bpftool -j prog show | python3 -c '
+import json, sys
+ours = set("""process_exit process_exec process_before_exec refresh """.split()) | set(sys.argv[1].split())
+print(sum(any(len(program.get("name", "")) > 3 and name.startswith(program["name"]) for name in ours) for program in json.load(sys.stdin)))
+' "$(python3 "$HAKMEM_SOURCE/probes/make_table.py" --names | cut -d " " -f 1)"
+}
+
+no_more_programs() {
+    [ "$(programs_of_ours)" -le "$PROGRAMS_BEFORE" ]
+}
+
+# nothing_left: no pin, and no program; the kernel ends a program whose pin is gone a moment later.
+nothing_left() {
+    [ ! -e "$PINS" ] || fail "pins are left:" "$(find "$PINS")"
+    wait_for 10 no_more_programs || fail "programs are left:" "$(bpftool prog show)"
 }
 
 nothing_lost() {

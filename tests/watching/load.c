@@ -132,8 +132,8 @@ static void fallback(void)
 {
     void **small = take(4001, KIB), **mid = take(151, 12 * KIB);
     struct hk_stats peak = process();
-    say("peak chunks %llu fallbacks %llu\n", NUMBER(peak.legacy_chunks - before.legacy_chunks),
-        NUMBER(peak.fallbacks - before.fallbacks));
+    say("peak chunks %llu fallbacks %llu exhaustion %llu\n", NUMBER(peak.legacy_chunks - before.legacy_chunks),
+        NUMBER(peak.fallbacks - before.fallbacks), NUMBER(peak.ace_fails[1] - before.ace_fails[1]));
     say_class(KIB);
     say_class(12 * KIB);
     give(small, 4001);
@@ -197,6 +197,16 @@ static void growth(void)
     say_class(320 * KIB);
 }
 
+/* More blocks of a class than its pool may keep, again and again; then few. */
+static void adapt(void)
+{
+    for (int i = 0; i < 60; i++)
+        give(take(23, 112 * KIB), 23);
+    for (int i = 0; i < 3001; i++)
+        give(take(2, 112 * KIB), 2);
+    say("caps %zu cap %llu\n", 112 * KIB, NUMBER(class_of(112 * KIB).pool_cap_blocks));
+}
+
 static void double_free(void)
 {
     struct rlimit no_core = {0, 0};
@@ -216,6 +226,7 @@ static const struct {
     {"drains", drains},
     {"fallback", fallback},
     {"ace", ace},
+    {"adapt", adapt},
     {"growth", growth},
     {"os_memory", os_memory},
     {"alloc_fail", alloc_fail},
