@@ -173,6 +173,18 @@ other_than() {
     [ "$(screen | grep -oE '^[0-9a-f]{12} .*' | tr -cd L | wc -c)" -ge 6 ] || fail "$(screen)"
 }
 
+@test "the map of a library that was stripped" {
+    strip "$LIBRARY" -o "$SHARED/stripped.so"
+    LIBRARY="$SHARED/stripped.so"
+    [ "$(nm "$LIBRARY" 2>&1 | grep -c hk_account)" -eq 0 ]
+    start_watched
+    open_dashboard 80 40 -p "$PID"
+    await '\^size'
+    keys 5
+    await '^[0-9a-f]{12} [0-9#L.-]{32}$'
+    [ "$(screen | grep -oE '^[0-9a-f]{12} .*' | tr -cd L | wc -c)" -ge 6 ] || fail "$(screen)"
+}
+
 @test "an ordinary user sees all but the map, which says why" {
     start_watched
     open_terminal 80 24 setpriv --reuid=65534 --regid=65534 --clear-groups "$HKSTAT" --pin-dir "$PINS"
