@@ -55,7 +55,7 @@ directions() {
 
 @test "the manual pages render without a warning" {
     require_command man
-    for page in hakmem-run.1 hakmem.7; do
+    for page in hakmem-run.1 hakmem.7 hkstat-bpftool.1; do
         run --separate-stderr env LC_ALL=C.UTF-8 man --warnings -l "$HAKMEM_SOURCE/tools/$page"
         [ "$status" -eq 0 ]
         [ -z "$stderr" ] || fail "$page: $stderr"
