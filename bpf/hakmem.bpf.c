@@ -144,9 +144,7 @@ int cache_report(struct pt_regs *ctx)
         count_lost(HK_LOST_BAD_ACCOUNT);
         return 0;
     }
-    /* A thread that ends reports class 0, once all that it did is in the accounts. */
-    bool may_be_last = !memory_outlives_process && class_idx == 0;
-    if (may_be_last || copy_is_due(process))
+    if (copy_is_due(process))
         merge_all(&key, process);
     return 0;
 }
@@ -374,6 +372,8 @@ int thread_exit(struct pt_regs *ctx)
         return 0;
     add(&process->events.thread_exits, 1);
     set_threads(process, PT_REGS_PARM2(ctx));
+    if (!memory_outlives_process) /* what the thread had not told yet is in the accounts, perhaps for the last time */
+        merge_all(&key, process);
     return 0;
 }
 

@@ -273,11 +273,14 @@ struct added {
 static bool attach(const struct collection *collection, const struct request *request, const struct aims *aims,
                    struct added *added)
 {
+    uint64_t probes = request->probes;
     unsigned attached = 0;
+    if ((probes & TARGETS_DEFAULT_PROBES) == TARGETS_DEFAULT_PROBES && collection->summary.with_exits != 0)
+        probes |= TARGETS_PROBE(thread_exit);
     targets_prune(collection);
     for (unsigned i = 0; i < aims->count; i++) {
         uint32_t number;
-        if (!targets_attach(collection, &aims->list[i].library, aims->list[i].pid, request->probes, &number)) {
+        if (!targets_attach(collection, &aims->list[i].library, aims->list[i].pid, probes, &number)) {
             if (!aims->list[i].is_found)
                 return false;
             continue;

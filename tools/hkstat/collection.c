@@ -243,6 +243,7 @@ bool collection_make(struct collection *collection, const struct collection_opti
     collection->skeleton = load(options, multi);
     if (collection->skeleton == NULL)
         return false;
+    collection->summary.with_exits = !collection->skeleton->rodata->memory_outlives_process;
     for (unsigned i = 0; i < HK_PROBE_COUNT; i++)
         collection->programs[i] =
             bpf_program__fd(bpf_object__find_program_by_name(collection->skeleton->obj, probe_names[i]));

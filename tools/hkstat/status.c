@@ -33,7 +33,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 /* "all", or the names of the probes. */
 static void print_probes(uint64_t probes)
 {
-    if (probes == TARGETS_ALL_PROBES || probes == TARGETS_DEFAULT_PROBES) {
+    if (probes == TARGETS_ALL_PROBES || (probes & ~TARGETS_PROBE(thread_exit)) == TARGETS_DEFAULT_PROBES) {
         printf("%s probes\n", probes == TARGETS_ALL_PROBES ? "all" : "default");
         return;
     }
