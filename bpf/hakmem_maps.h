@@ -187,7 +187,8 @@ struct hk_summary {
     uint64_t attached_at; /* nanoseconds since boot, of the first attach */
     uint64_t link_kind;   /* enum hk_link_kind */
     uint64_t with_stacks; /* whether `stacks` is there */
-    uint64_t with_exits;  /* whether accounts are copied whenever a thread ends: the memory goes before the process does */
+    uint64_t
+        with_exits; /* whether accounts are copied whenever a thread ends: the memory goes before the process does */
     uint64_t processes_ended;
     struct hk_totals totals; /* processes: all that were ever seen */
 };

@@ -115,6 +115,58 @@ class_row() { # SIZE FIELD: of the opened process
     await "^ *$PID counts "
 }
 
+@test "help tells the keys; j, k and the arrows move the selection" {
+    start_watched
+    start_counts
+    attach -p "$PID"
+    tell churn 5000 101
+    tell stats >/dev/null
+    open_dashboard 80 24
+    await 'processes 2'
+    keys '?'
+    await '^ up down j k +select'
+    local key
+    for key in Enter Tab '< >' '/ ' '\+ -' '. h F1' 'q F10' Space; do
+        shows "$key" || fail "help doesn't tell $key:" "$(screen)"
+    done
+    keys '?'
+    await '^ *[0-9]+ counts '
+    await 'alloc/s' # the second tick: from here on the order stays, since nothing is done
+    keys Home
+    wait_for 20 row_is_selected 1 || fail "Home doesn't go there"
+    local first second
+    first=$(selected_pid)
+    keys j
+    wait_for 20 other_selected "$first" || fail "j moves nothing"
+    second=$(selected_pid)
+    keys k
+    wait_for 20 other_selected "$second" || fail "k moves nothing"
+    [ "$(selected_pid)" = "$first" ]
+    keys Down
+    wait_for 20 other_selected "$first" || fail "an arrow moves nothing"
+    keys Up
+    wait_for 20 other_selected "$second" || fail "an arrow moves nothing"
+    keys '?'
+    await '^ up down j k +select'
+    keys q
+    await 'ended with 0'
+}
+
+# The line in bold, and in reverse, which the titles above it may have begun.
+selected_pid() {
+    terminal capture-pane -p -e | sed -nE 's/^\x1b\[1(;7)?m *([0-9]+) +counts .*$/\2/p'
+}
+
+row_is_selected() { # NUMBER
+    [ "$(screen | awk '$2 == "counts" { print $1 }' | sed -n "$1p")" = "$(selected_pid)" ]
+}
+
+other_selected() {
+    local now
+    now=$(selected_pid)
+    [ -n "$now" ] && [ "$now" != "$1" ]
+}
+
 @test "every size of terminal, from tiny to huge, and back" {
     start_watched
     open_dashboard 80 24 -p "$PID"

@@ -110,6 +110,26 @@ after() {
     finish_load
 }
 
+@test "drains by reason with blocks and bytes; refills by server, and the SuperSlab hit rate that follows from them" {
+    local size
+    watched drains
+    for size in 256 512; do
+        tells "[$(fact "class $size" drains),$(fact "class $size" drain_blocks)]" \
+            ".classes[] | select(.size == $size) | [.drains, ([.drain_blocks_by[]] | add)]"
+        tells "[$(fact "class $size" refills),$(fact "class $size" held)]" \
+            ".classes[] | select(.size == $size) | [.refills, .refills_by.chain + .refills_by.slab]"
+        tells true ".classes[] | select(.size == $size) | (.superslab_hit_rate - $(fact "class $size" held) / $(fact "class $size" refills)) | fabs < 1e-9"
+    done
+    tells 16 '.classes[] | select(.size == 256) | .drain_blocks_by.trim'
+    tells true '.reports > 0'
+    tells true '.classes[] | select(.size == 512) | .drains_by.exit > 0'
+    tells true '([.classes[] | .size * .drain_blocks_by.overflow] | add) == .drain_bytes_by.overflow and .drain_bytes_by.exit > 0'
+    tells true '[.classes[] | ([.hits_per_miss[]] | add) == .misses and ([.hit_rate_histogram[]] | add) <= .reports] | all'
+    open_events
+    after "Drains, by reason" "^ +exit +$(of_process .drains_by.exit) +blocks +$(of_process .drain_blocks_by.exit) +bytes "
+    finish_load
+}
+
 @test "caps of ACE, as they moved" {
     watched adapt
     local cap

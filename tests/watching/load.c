@@ -73,9 +73,10 @@ static struct hk_stats before;
 static void say_class(size_t size)
 {
     struct hk_class_stats stats = class_of(size);
-    say("class %zu allocs %llu misses %llu refills %llu drains %llu drain_blocks %llu slabs %llu fallbacks %llu\n",
-        size, NUMBER(stats.allocs), NUMBER(stats.misses), NUMBER(stats.refills), NUMBER(stats.drains),
-        NUMBER(stats.drain_blocks), NUMBER(stats.slabs), NUMBER(stats.fallbacks));
+    say("class %zu allocs %llu misses %llu refills %llu held %llu drains %llu drain_blocks %llu slabs %llu fallbacks "
+        "%llu\n",
+        size, NUMBER(stats.allocs), NUMBER(stats.misses), NUMBER(stats.refills), NUMBER(stats.refills_held),
+        NUMBER(stats.drains), NUMBER(stats.drain_blocks), NUMBER(stats.slabs), NUMBER(stats.fallbacks));
 }
 
 /* 23 of one class, 9973 of another, 7 large and 3 huge ones. */
