@@ -462,6 +462,16 @@ median() {
     refresh
     says_maps "9973 9973" account "$PID" "$own" allocs frees
     "$HKSTAT" --pin-dir "$PINS" --json | jq -e '.processes | length == 3' >/dev/null
+    # It has mapped that file as code too: a library may be in it.
+    "$HKSTAT" attach --all --pin-dir "$PINS" >"$BATS_TEST_TMPDIR/attached" 2>&1 3>&- &
+    wait_for 10 gone $! || { kill -KILL "$file_system"; fail "who looks for libraries waits for a file"; }
+    grep -qF "attached already: all processes, $LIBRARY" "$BATS_TEST_TMPDIR/attached" || fail "$(cat "$BATS_TEST_TMPDIR/attached")"
+    python3 -c 'import mmap, os, sys, time
+mapping = mmap.mmap(os.open(sys.argv[1], os.O_RDONLY), 4096, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_EXEC)
+time.sleep(60)' "$files/account" 3>&- &
+    STARTED+=" $!"
+    wait_for 10 grep -q "$files/account" "/proc/$!/maps"
+    refuses "name it by --library" "$HKSTAT" attach -p $! --pin-dir "$PINS"
     detach
     nothing_left
     kill -KILL "$file_system"

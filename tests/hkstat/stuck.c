@@ -22,7 +22,7 @@
 static void *of_file(const char *path)
 {
     int file = open(path, O_RDONLY);
-    return mmap(NULL, LENGTH, PROT_READ | PROT_WRITE, MAP_PRIVATE, file, 0);
+    return mmap(NULL, LENGTH, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE, file, 0);
 }
 
 static void *of_userfault(void)

@@ -121,6 +121,12 @@ static void explain(pid_t pid, enum process_found found, const char *path)
                  has_capability(CAP_CHECKPOINT_RESTORE) ? "CAP_DAC_READ_SEARCH (it is another user's)"
                                                         : "CAP_CHECKPOINT_RESTORE");
         break;
+    case PROCESS_SERVED:
+        complain(
+            "process %d has %s on a file system that another process serves (FUSE), and a look at it may never end: "
+            "name it by --library",
+            (int)pid, path);
+        break;
     case PROCESS_OTHER_ABI:
         complain("process %d: %s %s", (int)pid, path, library_problem(LIBRARY_OTHER_ABI));
         break;
@@ -157,7 +163,8 @@ static void aim_at_running(struct aims *aims)
         enum process_found found = library_of_process(pid, libraries, FILES_PER_PROCESS_MAX, &count, path);
         if (found == PROCESS_CLOSED)
             aims->closed++;
-        else if (found == PROCESS_OTHER_ABI || found == PROCESS_ELSEWHERE || found == PROCESS_DELETED)
+        else if (found == PROCESS_OTHER_ABI || found == PROCESS_ELSEWHERE || found == PROCESS_DELETED ||
+                 found == PROCESS_SERVED)
             explain(pid, found, path);
         for (unsigned i = 0; i < count; i++)
             add_aim(aims, &libraries[i], 0, true);
