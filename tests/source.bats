@@ -63,6 +63,12 @@ directions() {
     done
 }
 
+@test "the page of each tool, and of the library, says what it costs" {
+    for page in hakmem-run.1 hkstat.1 hkstat-bpftool.1 libhakmem.3; do
+        grep -q '^\.SH OVERHEAD$' "$HAKMEM_SOURCE/tools/$page" || fail "$page has no section on overhead"
+    done
+}
+
 @test "the sources are as clang-format 14 would have them" {
     require_command clang-format
     [[ "$(clang-format --version)" == *"version 14."* ]] || skip_or_fail "needs clang-format 14: others differ"
