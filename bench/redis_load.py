@@ -38,6 +38,10 @@ def _server(env):
                 time.sleep(0.05)
             else:
                 raise OSError("redis-server does not answer")
+            symbols = subprocess.run(["readelf", "-W", "--dyn-syms", f"/proc/{server.pid}/exe"], capture_output=True, text=True,
+                                     check=True).stdout
+            if not re.search(r" UND malloc\b", symbols):
+                raise OSError("redis-server has a malloc of its own: no other can serve it")
             yield server, port
         finally:
             server.terminate()

@@ -11,6 +11,8 @@
 
 #define COUNT_MAX (1ull << 56) /* beyond is no count of anything, and would wrap the sums around */
 
+#define COPY_INTERVAL 1000000000ull /* ns between copies of a process's accounts by its own events: 0.2 ms each */
+
 /* The account is copied in pieces that fit the stack. */
 #define PIECE_WORDS 24
 #define HEAD_PIECES 2 /* these have all but histograms, which are empty if all else is 0 */
@@ -148,7 +150,7 @@ static long merge_remote(uint32_t class_idx, struct account_source *source)
     return is_there ? 0 : 1;
 }
 
-/* Copy all classes' accounts of the current process. */
+/* Copy all classes' accounts of the current process, and what it is called by now. */
 static __always_inline void merge_all(const struct hk_process_key *key, struct hk_process *process)
 {
     struct account_source source = {
@@ -158,6 +160,7 @@ static __always_inline void merge_all(const struct hk_process_key *key, struct h
     };
     if (source.address == 0)
         return;
+    describe_name(process);
     bpf_loop(HK_ACCOUNT_CLASSES, merge_local, &source, 0);
     copy_capacity(&source, process, false);
 }

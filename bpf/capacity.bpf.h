@@ -13,10 +13,40 @@ struct account_source {
     struct task_struct *task; /* NULL: the current one, without faulting pages in */
 };
 
+#define FIND_TRIES 64 /* while the process changes its mappings, and holds their lock */
+
+struct range {
+    struct task_struct *task;
+    uint64_t from, to;
+    bool is_memory;
+};
+
+static long look_at_mapping(struct task_struct *task, struct vm_area_struct *mapping, struct range *range)
+{
+    range->is_memory = !mapping->vm_file && range->from >= mapping->vm_start && range->to <= mapping->vm_end;
+    return 0;
+}
+
+static long find_mapping(uint32_t tries, struct range *range)
+{
+    return bpf_find_vma(range->task, range->from, look_at_mapping, range, 0) != -EBUSY;
+}
+
+/* Whether a process's memory can be read without end: of a file the process may be the one who is to answer, and then the
+ * reader waits for it. A userfaultfd holds up no other process. */
+static __always_inline bool is_memory(struct task_struct *task, uint64_t address, uint32_t bytes)
+{
+    struct range range = {.task = task, .from = address, .to = address + bytes};
+    bpf_loop(FIND_TRIES, find_mapping, &range, 0);
+    return range.is_memory;
+}
+
 /* remote: of source->task, in a sleepable program. */
 static __always_inline long read_user(const struct account_source *source, void *to, uint32_t bytes, uint64_t address,
                                       bool remote)
 {
+    if (remote && !is_memory(source->task, address, bytes))
+        return -EFAULT;
     if (remote)
         return bpf_copy_from_user_task(to, bytes, (void *)address, source->task, 0);
     return bpf_probe_read_user(to, bytes, (void *)address);

@@ -3,6 +3,7 @@
 #define HAKMEM_GATHERED_BPF_H
 
 #include <linux/bpf.h>
+#include <linux/errno.h>
 #include <linux/ptrace.h>
 
 /* after the types */
@@ -15,15 +16,16 @@
 
 #define MAX_PROCESSES 8192
 #define MAX_ACCOUNTS 131072
-#define STACK_DEPTH 127
+#define MAX_STACKS 16384
 
 /* Set by the loader. */
 const volatile bool with_stacks = false;
+const volatile bool memory_outlives_process = false; /* sched_process_exit comes before the memory goes: Linux 6.16 */
 
 /* What new entries begin as: too large for the stack. */
 const struct hk_process no_process = {};
 const struct hk_class_account no_account = {};
-const struct hk_totals no_totals = {};
+const struct hk_ended no_ended = {};
 
 /* The key of those for whose executable there is no room. */
 const struct hk_executable other_executables = {};
@@ -57,7 +59,7 @@ struct {
     __uint(max_entries, 1024);
     __uint(map_flags, BPF_F_NO_PREALLOC);
     __type(key, struct hk_executable);
-    __type(value, struct hk_totals);
+    __type(value, struct hk_ended);
 } ended SEC(".maps");
 
 struct {
@@ -91,19 +93,12 @@ struct {
 } targets SEC(".maps");
 
 struct {
-    __uint(type, BPF_MAP_TYPE_STACK_TRACE);
-    __uint(max_entries, 4096);
-    __uint(key_size, sizeof(uint32_t));
-    __uint(value_size, STACK_DEPTH * sizeof(uint64_t));
-} stacks SEC(".maps");
-
-struct {
     __uint(type, BPF_MAP_TYPE_HASH);
-    __uint(max_entries, 16384);
+    __uint(max_entries, MAX_STACKS);
     __uint(map_flags, BPF_F_NO_PREALLOC);
     __type(key, struct hk_stack_key);
-    __type(value, uint64_t);
-} stack_counts SEC(".maps");
+    __type(value, struct hk_stack);
+} stacks SEC(".maps");
 
 #define WORD_OF(field) (offsetof(struct hk_class_account, field) / sizeof(uint64_t))
 

@@ -74,23 +74,34 @@ static __always_inline void count_failure(struct hk_failures *failures, uint64_t
         failures->last_errno = error;
 }
 
-static __always_inline void keep_stack(struct pt_regs *ctx, const struct hk_process_key *process,
-                                       enum hk_stack_kind kind, uint32_t reason)
+static __always_inline uint64_t hash_of(const uint64_t frames[HK_STACK_DEPTH])
+{
+    uint64_t hash = 0;
+    for (unsigned int i = 0; i < HK_STACK_DEPTH; i++)
+        hash = (hash ^ frames[i]) * 0x9e3779b97f4a7c15u;
+    return hash ^ hash >> 32;
+}
+
+static __always_inline void keep_stack(struct pt_regs *ctx, struct hk_process *process, enum hk_stack_kind kind,
+                                       uint32_t reason)
 {
     if (!with_stacks)
         return;
-    long stack = bpf_get_stackid(ctx, &stacks, BPF_F_USER_STACK);
-    struct hk_stack_key key = {.process = *process, .kind = kind, .reason = reason, .stack = (uint64_t)stack};
-    uint64_t zero = 0;
-    uint64_t *count = stack < 0 ? NULL : bpf_map_lookup_elem(&stack_counts, &key);
-    if (!count && stack >= 0) {
-        bpf_map_update_elem(&stack_counts, &key, &zero, BPF_NOEXIST);
-        count = bpf_map_lookup_elem(&stack_counts, &key);
+    struct hk_stack stack = {.count = 0}, *known;
+    struct hk_stack_key key = {.process = process->key, .kind = kind, .reason = reason};
+    if (bpf_get_stack(ctx, stack.frames, sizeof stack.frames, BPF_F_USER_STACK) < 0) {
+        count_lost(HK_LOST_STACK);
+        return;
     }
-    if (count)
-        add(count, 1);
-    else
+    key.hash = hash_of(stack.frames);
+    bpf_map_update_elem(&stacks, &key, &stack, BPF_NOEXIST);
+    known = bpf_map_lookup_elem(&stacks, &key);
+    if (!known) {
         count_lost(HK_LOST_MAP_FULL);
+        return;
+    }
+    add(&known->count, 1);
+    add(&process->events.stacks, 1);
 }
 
 /* ---- misses, reports, drains ---- */
@@ -100,6 +111,13 @@ int fast_miss(struct pt_regs *ctx)
 {
     count_event(HK_PROBE_IDX_fast_miss);
     return 0;
+}
+
+/* Whether all accounts are to be copied by the current event: of those that come at once, by one. */
+static __always_inline bool copy_is_due(struct hk_process *process)
+{
+    uint64_t now = bpf_ktime_get_boot_ns(), last = process->copied_at;
+    return now - last >= COPY_INTERVAL && __sync_val_compare_and_swap(&process->copied_at, last, now) == last;
 }
 
 /* The account's place in the process; false: it can't be that. A generation that is another's has no account here. */
@@ -126,11 +144,8 @@ int cache_report(struct pt_regs *ctx)
         count_lost(HK_LOST_BAD_ACCOUNT);
         return 0;
     }
-    struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
-    bpf_probe_read_kernel_str(process->comm, sizeof process->comm, task->group_leader->comm);
-    struct account_source source = {.process = key, .address = account, .generation = generation};
-    if (merge_account(&source, class_idx, false))
-        copy_capacity(&source, process, false);
+    if (copy_is_due(process))
+        merge_all(&key, process);
     return 0;
 }
 
@@ -164,7 +179,7 @@ int superslab_map(struct pt_regs *ctx)
     struct hk_process *process = event(HK_PROBE_IDX_superslab_map, &key);
     if (!process)
         return 0;
-    add(&process->superslab_maps, 1);
+    add(&process->events.superslab_maps, 1);
     set_superslabs(process, PT_REGS_PARM2(ctx));
     return 0;
 }
@@ -176,7 +191,7 @@ int superslab_unmap(struct pt_regs *ctx)
     struct hk_process *process = event(HK_PROBE_IDX_superslab_unmap, &key);
     if (!process)
         return 0;
-    add(&process->superslab_unmaps, 1);
+    add(&process->events.superslab_unmaps, 1);
     set_superslabs(process, PT_REGS_PARM2(ctx));
     return 0;
 }
@@ -188,7 +203,7 @@ int os_map(struct pt_regs *ctx)
     struct hk_process *process = event(HK_PROBE_IDX_os_map, &key);
     if (!process)
         return 0;
-    struct hk_traffic *traffic = &process->traffic[at_most(PT_REGS_PARM3(ctx), HK_PURPOSES - 1)];
+    struct hk_traffic *traffic = &process->events.traffic[at_most(PT_REGS_PARM3(ctx), HK_PURPOSES - 1)];
     add(&traffic->maps, 1);
     add(&traffic->map_bytes, PT_REGS_PARM2(ctx));
     set_mapped(process, PT_REGS_PARM4(ctx));
@@ -202,7 +217,7 @@ int os_unmap(struct pt_regs *ctx)
     struct hk_process *process = event(HK_PROBE_IDX_os_unmap, &key);
     if (!process)
         return 0;
-    struct hk_traffic *traffic = &process->traffic[at_most(PT_REGS_PARM3(ctx), HK_PURPOSES - 1)];
+    struct hk_traffic *traffic = &process->events.traffic[at_most(PT_REGS_PARM3(ctx), HK_PURPOSES - 1)];
     add(&traffic->unmaps, 1);
     add(&traffic->unmap_bytes, PT_REGS_PARM2(ctx));
     set_mapped(process, PT_REGS_PARM4(ctx));
@@ -216,7 +231,7 @@ int os_purge(struct pt_regs *ctx)
     struct hk_process *process = event(HK_PROBE_IDX_os_purge, &key);
     if (!process)
         return 0;
-    add(&process->purges, 1);
+    add(&process->events.purges, 1);
     set_purged(process, PT_REGS_PARM3(ctx));
     return 0;
 }
@@ -241,10 +256,10 @@ int ace_adapt(struct pt_regs *ctx)
     }
     if (to > from) {
         add(&cap->raised, 1);
-        add(&process->caps_raised, 1);
+        add(&process->events.caps_raised, 1);
     } else {
         add(&cap->lowered, 1);
-        add(&process->caps_lowered, 1);
+        add(&process->events.caps_lowered, 1);
     }
     cap->from = from;
     cap->to = to;
@@ -264,8 +279,8 @@ int shared_fail(struct pt_regs *ctx)
     struct hk_process *process = event(HK_PROBE_IDX_shared_fail, &key);
     if (!process)
         return 0;
-    count_failure(&process->shared_fails[at_most(reason, HK_SHARED_FAILS - 1)], PT_REGS_PARM3(ctx), 0);
-    keep_stack(ctx, &key, HK_STACK_SHARED_FAIL, reason);
+    count_failure(&process->events.shared_fails[at_most(reason, HK_SHARED_FAILS - 1)], PT_REGS_PARM3(ctx), 0);
+    keep_stack(ctx, process, HK_STACK_SHARED_FAIL, reason);
     return 0;
 }
 
@@ -276,7 +291,7 @@ int legacy_alloc(struct pt_regs *ctx)
     struct hk_process *process = event(HK_PROBE_IDX_legacy_alloc, &key);
     if (!process)
         return 0;
-    add(&process->legacy_maps, 1);
+    add(&process->events.legacy_maps, 1);
     set_legacy_chunks(process, PT_REGS_PARM4(ctx));
     return 0;
 }
@@ -288,7 +303,7 @@ int legacy_free(struct pt_regs *ctx)
     struct hk_process *process = event(HK_PROBE_IDX_legacy_free, &key);
     if (!process)
         return 0;
-    add(&process->legacy_unmaps, 1);
+    add(&process->events.legacy_unmaps, 1);
     set_legacy_chunks(process, PT_REGS_PARM4(ctx));
     return 0;
 }
@@ -301,9 +316,9 @@ int ace_fail(struct pt_regs *ctx)
     struct hk_process *process = event(HK_PROBE_IDX_ace_fail, &key);
     if (!process)
         return 0;
-    count_failure(&process->ace_fails[failure], PT_REGS_PARM4(ctx), PT_REGS_PARM5(ctx));
-    add(&process->ace_fail_sizes[failure][size_bucket(PT_REGS_PARM2(ctx))], 1);
-    keep_stack(ctx, &key, HK_STACK_ACE_FAIL, failure);
+    count_failure(&process->events.ace_fails[failure], PT_REGS_PARM4(ctx), PT_REGS_PARM5(ctx));
+    add(&process->events.ace_fail_sizes[failure][size_bucket(PT_REGS_PARM2(ctx))], 1);
+    keep_stack(ctx, process, HK_STACK_ACE_FAIL, failure);
     return 0;
 }
 
@@ -315,9 +330,9 @@ int alloc_fail(struct pt_regs *ctx)
     struct hk_process *process = event(HK_PROBE_IDX_alloc_fail, &key);
     if (!process)
         return 0;
-    count_failure(&process->alloc_fails, PT_REGS_PARM2(ctx), limit);
-    add(&process->alloc_fail_sizes[size_bucket(PT_REGS_PARM1(ctx))], 1);
-    keep_stack(ctx, &key, HK_STACK_ALLOC_FAIL, limit);
+    count_failure(&process->events.alloc_fails, PT_REGS_PARM2(ctx), limit);
+    add(&process->events.alloc_fail_sizes[size_bucket(PT_REGS_PARM1(ctx))], 1);
+    keep_stack(ctx, process, HK_STACK_ALLOC_FAIL, limit);
     return 0;
 }
 
@@ -329,8 +344,8 @@ int misuse(struct pt_regs *ctx)
     struct hk_process *process = event(HK_PROBE_IDX_misuse, &key);
     if (!process)
         return 0;
-    add(&process->misuses[at_most(kind, HK_MISUSES - 1)], 1);
-    keep_stack(ctx, &key, HK_STACK_MISUSE, kind);
+    add(&process->events.misuses[at_most(kind, HK_MISUSES - 1)], 1);
+    keep_stack(ctx, process, HK_STACK_MISUSE, kind);
     return 0;
 }
 
@@ -343,12 +358,11 @@ int thread_start(struct pt_regs *ctx)
     struct hk_process *process = event(HK_PROBE_IDX_thread_start, &key);
     if (!process)
         return 0;
-    add(&process->thread_starts, 1);
+    add(&process->events.thread_starts, 1);
     set_threads(process, PT_REGS_PARM2(ctx));
     return 0;
 }
 
-/* What the thread had not told yet is in the account by now. */
 SEC("uprobe")
 int thread_exit(struct pt_regs *ctx)
 {
@@ -356,9 +370,10 @@ int thread_exit(struct pt_regs *ctx)
     struct hk_process *process = event(HK_PROBE_IDX_thread_exit, &key);
     if (!process)
         return 0;
-    add(&process->thread_exits, 1);
+    add(&process->events.thread_exits, 1);
     set_threads(process, PT_REGS_PARM2(ctx));
-    merge_all(&key, process);
+    if (!memory_outlives_process) /* what the thread had not told yet is in the accounts, perhaps for the last time */
+        merge_all(&key, process);
     return 0;
 }
 

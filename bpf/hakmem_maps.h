@@ -9,13 +9,12 @@
  *   accounts       hash           struct hk_class_key        struct hk_class_account (src/account.h)
  *   caps           hash           struct hk_class_key        struct hk_cap
  *   processes      hash           struct hk_process_key      struct hk_process
- *   ended          hash           struct hk_executable       struct hk_totals of the processes that ended
+ *   ended          hash           struct hk_executable       struct hk_ended: of the processes that ended
  *   summary        array of 1     0                          struct hk_summary: all processes, ended ones included
  *   lost           array          enum hk_lost               count of what could not be recorded, and why
  *   events         per-CPU array  enum hk_probe_idx          how often each probe was seen
  *   targets        hash           target's number            struct hk_target: what the loader has attached to
- *   stacks         stack trace    stack's number             return addresses (attach --stacks)
- *   stack_counts   hash           struct hk_stack_key        how often (attach --stacks)
+ *   stacks         hash           struct hk_stack_key        struct hk_stack: of live processes (attach --stacks)
  *
  * A walk over a hash map while processes end may come to an entry twice, and miss one that goes: readers go by the key.
  *
@@ -27,7 +26,7 @@
 
 #include "../src/account.h"
 
-#define HK_MAPS_VERSION 1u
+#define HK_MAPS_VERSION 2u
 #define HK_PIN_DIR "/sys/fs/bpf/hakmem"
 
 #define HK_ACCOUNT_WORDS (sizeof(struct hk_class_account) / sizeof(uint64_t))
@@ -39,6 +38,7 @@
 #define HK_NAME_LENGTH 48u
 #define HK_PATH_LENGTH 256u
 #define HK_TARGETS_MAX 1024u
+#define HK_STACK_DEPTH 32u
 
 /* Indices of `events`, in the order of the probes' table. */
 enum hk_probe_idx {
@@ -50,11 +50,12 @@ enum hk_probe_idx {
 
 /* Indices of `lost`. */
 enum hk_lost {
-    HK_LOST_MAP_FULL,    /* no room in a map: a process, class, executable or stack is missing, or what an event said */
+    HK_LOST_MAP_FULL,    /* no room in a map: a process, class or stack is missing, or what an event said */
     HK_LOST_READ_FAULT,  /* an account could not be read from the process's memory */
     HK_LOST_BAD_CLASS,   /* a class index out of range */
     HK_LOST_BAD_ACCOUNT, /* an account of another version, length, class or generation, or counts beyond 2^56 */
     HK_LOST_BUSY,        /* events of a process whose entry was on its way out (it had just called exec) */
+    HK_LOST_STACK,       /* stacks that could not be walked */
     HK_LOST_REASONS
 };
 
@@ -103,6 +104,23 @@ struct hk_traffic {
     uint64_t unmaps, unmap_bytes;
 };
 
+/* What was counted from a process's events; attach. */
+struct hk_events {
+    uint64_t superslab_maps, superslab_unmaps;
+    uint64_t legacy_maps, legacy_unmaps;
+    uint64_t purges;
+    uint64_t thread_starts, thread_exits;
+    uint64_t caps_raised, caps_lowered;
+    struct hk_traffic traffic[HK_PURPOSES];
+    uint64_t ace_fail_sizes[HK_ACE_FAILS][HK_SIZE_BUCKETS]; /* of what was requested */
+    uint64_t alloc_fail_sizes[HK_SIZE_BUCKETS];
+    uint64_t misuses[HK_MISUSES];
+    uint64_t stacks; /* that were kept, anew or again */
+    struct hk_failures shared_fails[HK_SHARED_FAILS];
+    struct hk_failures ace_fails[HK_ACE_FAILS];
+    struct hk_failures alloc_fails;
+};
+
 /* What is known of `now`-values: bits of hk_process.known. */
 enum hk_known {
     HK_KNOWN_SUPERSLABS = 1,
@@ -129,6 +147,7 @@ struct hk_process {
     uint64_t first_seen; /* nanoseconds since boot */
     uint64_t last_seen;  /* of the last event */
     uint64_t generation; /* 0: not told yet */
+    uint64_t copied_at;  /* nanoseconds since boot: when an event last copied all accounts */
     uint64_t account;    /* address of class 0's account in the process; 0: not told yet, and `accounts` has nothing */
     uint64_t known;      /* bits of enum hk_known */
     /* Now, as the last event or copy of the account told. */
@@ -137,19 +156,7 @@ struct hk_process {
     uint64_t mapped_bytes, mapped_bytes_peak;
     uint64_t threads, threads_peak;
     uint64_t purged_bytes; /* start */
-    /* Counted from events; attach. */
-    uint64_t superslab_maps, superslab_unmaps;
-    uint64_t legacy_maps, legacy_unmaps;
-    uint64_t purges;
-    uint64_t thread_starts, thread_exits;
-    uint64_t caps_raised, caps_lowered;
-    struct hk_traffic traffic[HK_PURPOSES];
-    struct hk_failures shared_fails[HK_SHARED_FAILS];
-    struct hk_failures ace_fails[HK_ACE_FAILS];
-    struct hk_failures alloc_fails;
-    uint64_t ace_fail_sizes[HK_ACE_FAILS][HK_SIZE_BUCKETS]; /* of what was requested */
-    uint64_t alloc_fail_sizes[HK_SIZE_BUCKETS];
-    uint64_t misuses[HK_MISUSES];
+    struct hk_events events;
 };
 
 /* A cap of ACE, as it last moved; attach. */
@@ -167,13 +174,21 @@ struct hk_totals {
     uint64_t drain_bytes[HK_DRAIN_REASONS];
 };
 
+/* Of all processes of an executable that have ended. */
+struct hk_ended {
+    struct hk_totals totals;
+    struct hk_events events;
+};
+
 enum hk_link_kind { HK_LINK_UPROBE_MULTI, HK_LINK_PERF_EVENT };
 
 struct hk_summary {
     uint64_t version;     /* HK_MAPS_VERSION */
     uint64_t attached_at; /* nanoseconds since boot, of the first attach */
     uint64_t link_kind;   /* enum hk_link_kind */
-    uint64_t with_stacks; /* whether `stacks` is filled */
+    uint64_t with_stacks; /* whether `stacks` is there */
+    uint64_t
+        with_exits; /* whether accounts are copied whenever a thread ends: the memory goes before the process does */
     uint64_t processes_ended;
     struct hk_totals totals; /* processes: all that were ever seen */
 };
@@ -194,7 +209,12 @@ struct hk_stack_key {
     struct hk_process_key process;
     uint32_t kind;   /* enum hk_stack_kind */
     uint32_t reason; /* of shared_fail and ace_fail; the limit of alloc_fail; the kind of misuse */
-    uint64_t stack;  /* key of `stacks` */
+    uint64_t hash;   /* of the frames */
+};
+
+struct hk_stack {
+    uint64_t count;
+    uint64_t frames[HK_STACK_DEPTH]; /* return addresses, the innermost first, as many as there are; then 0 */
 };
 
 #endif

@@ -31,6 +31,12 @@ struct file {
     struct inode *f_inode;
 };
 
+struct vm_area_struct {
+    unsigned long vm_start;
+    unsigned long vm_end;
+    struct file *vm_file;
+};
+
 struct mm_struct {
     struct file *exe_file;
 };

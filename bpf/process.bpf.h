@@ -28,6 +28,13 @@ static __always_inline void describe_executable(struct hk_executable *executable
                               BPF_CORE_READ(file, f_path.dentry, d_name.name));
 }
 
+/* Of the current task's process. */
+static __always_inline void describe_name(struct hk_process *process)
+{
+    struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
+    bpf_probe_read_kernel_str(process->comm, sizeof process->comm, task->group_leader->comm);
+}
+
 static __always_inline struct hk_process *begin_process(const struct hk_process_key *key, struct task_struct *task)
 {
     long error = bpf_map_update_elem(&processes, key, &no_process, BPF_NOEXIST);
@@ -42,7 +49,7 @@ static __always_inline struct hk_process *begin_process(const struct hk_process_
     process->first_seen = bpf_ktime_get_boot_ns();
     process->uid = (uint32_t)bpf_get_current_uid_gid();
     process->parent_pid = (uint32_t)task->real_parent->tgid;
-    bpf_probe_read_kernel_str(process->comm, sizeof process->comm, task->group_leader->comm);
+    describe_name(process);
     describe_executable(&process->executable, task);
     struct hk_summary *sum = the_summary();
     if (sum)
@@ -72,52 +79,97 @@ static __always_inline struct hk_process *current_process(struct hk_process_key 
 
 /* ---- the end ---- */
 
+struct bpf_map;
+
 struct fold {
-    struct hk_process_key process;
+    const struct hk_process *process;
+    struct hk_process_key key;
     struct hk_executable executable;
 };
 
-static __always_inline struct hk_totals *totals_of(const struct hk_executable *executable)
+static __always_inline struct hk_ended *ended_of(const struct hk_executable *executable)
 {
-    struct hk_totals *totals = bpf_map_lookup_elem(&ended, executable);
-    if (totals)
-        return totals;
-    bpf_map_update_elem(&ended, executable, &no_totals, BPF_NOEXIST);
-    totals = bpf_map_lookup_elem(&ended, executable);
-    if (totals)
-        return totals;
+    struct hk_ended *found = bpf_map_lookup_elem(&ended, executable);
+    if (found)
+        return found;
+    bpf_map_update_elem(&ended, executable, &no_ended, BPF_NOEXIST);
+    found = bpf_map_lookup_elem(&ended, executable);
+    if (found)
+        return found;
     return bpf_map_lookup_elem(&ended, &other_executables);
 }
 
 static long fold_class(uint32_t class_idx, struct fold *fold)
 {
-    struct hk_class_key key = {.process = fold->process, .class_idx = class_idx};
+    struct hk_class_key key = {.process = fold->key, .class_idx = class_idx};
     struct hk_class_account *account = bpf_map_lookup_elem(&accounts, &key);
-    struct hk_totals *totals = totals_of(&fold->executable);
-    if (!account || !totals)
+    struct hk_ended *sums = ended_of(&fold->executable);
+    if (!account || !sums)
         return 0;
     for (unsigned int word = WORD_OF(allocs); word < HK_ACCOUNT_WORDS; word++)
         if (!is_absolute(word))
-            add((uint64_t *)&totals->account + word, ((uint64_t *)account)[word]);
+            add((uint64_t *)&sums->totals.account + word, ((uint64_t *)account)[word]);
     for (unsigned int reason = 0; reason < HK_DRAIN_REASONS; reason++)
-        add(&totals->drain_bytes[reason], account->drain_blocks[reason] * account->block_size);
+        add(&sums->totals.drain_bytes[reason], account->drain_blocks[reason] * account->block_size);
     bpf_map_delete_elem(&accounts, &key);
     bpf_map_delete_elem(&caps, &key);
+    return 0;
+}
+
+/* The words of struct hk_events up to the failures, and then the failures, whose last words are no counts. */
+#define EVENT_COUNTS (offsetof(struct hk_events, shared_fails) / sizeof(uint64_t))
+#define EVENT_FAILURES \
+    ((sizeof(struct hk_events) - offsetof(struct hk_events, shared_fails)) / sizeof(struct hk_failures))
+#define FAILURE_COUNTS (offsetof(struct hk_failures, last_errno) / sizeof(uint64_t))
+
+static long fold_event(uint32_t i, struct fold *fold)
+{
+    struct hk_ended *sums = ended_of(&fold->executable);
+    if (sums && i < EVENT_COUNTS)
+        add((uint64_t *)&sums->events + i, ((const uint64_t *)&fold->process->events)[i]);
+    return 0;
+}
+
+static long fold_failure(uint32_t i, struct fold *fold)
+{
+    struct hk_ended *sums = ended_of(&fold->executable);
+    if (!sums || i >= EVENT_FAILURES)
+        return 0;
+    struct hk_failures *sum = &sums->events.shared_fails[0] + i;
+    const struct hk_failures *failures = &fold->process->events.shared_fails[0] + i;
+    for (unsigned int word = 0; word < FAILURE_COUNTS; word++)
+        add((uint64_t *)sum + word, ((const uint64_t *)failures)[word]);
+    if (failures->last_time <= sum->last_time)
+        return 0;
+    sum->last_time = failures->last_time;
+    if (failures->last_errno)
+        sum->last_errno = failures->last_errno;
+    return 0;
+}
+
+static long drop_stack(struct bpf_map *map, const struct hk_stack_key *key, struct hk_stack *stack, struct fold *fold)
+{
+    if (key->process.pid == fold->key.pid && key->process.start_time == fold->key.start_time)
+        bpf_map_delete_elem(map, key);
     return 0;
 }
 
 /* A function of its own: with its callers' variables it would not fit the stack. */
 static __noinline void fold_process(const struct hk_process *process)
 {
-    struct fold fold = {.process = process->key, .executable = process->executable};
-    struct hk_totals *totals = totals_of(&fold.executable);
+    struct fold fold = {.process = process, .key = process->key, .executable = process->executable};
+    struct hk_ended *sums = ended_of(&fold.executable);
     struct hk_summary *sum = the_summary();
-    if (totals)
-        add(&totals->processes, 1);
+    if (sums)
+        add(&sums->totals.processes, 1);
     if (sum)
         add(&sum->processes_ended, 1);
     bpf_loop(HK_ACCOUNT_CLASSES, fold_class, &fold, 0);
-    bpf_map_delete_elem(&processes, &fold.process);
+    bpf_loop(EVENT_COUNTS, fold_event, &fold, 0);
+    bpf_loop(EVENT_FAILURES, fold_failure, &fold, 0);
+    if (process->events.stacks != 0)
+        bpf_for_each_map_elem(&stacks, drop_stack, &fold, 0);
+    bpf_map_delete_elem(&processes, &fold.key);
 }
 
 static __always_inline void end_process(struct hk_process *process)

@@ -8,7 +8,7 @@ install(TARGETS hakmem hakmem_static EXPORT hakmemTargets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
   INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(FILES src/hakmem.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
-install(FILES tools/hakmem-run.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+install(FILES tools/hakmem-run.1 tools/hkstat-bpftool.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES tools/libhakmem.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3)
 install(FILES tools/hakmem.7 DESTINATION ${CMAKE_INSTALL_MANDIR}/man7)
 install(PROGRAMS tools/hkstat-bpftool DESTINATION ${CMAKE_INSTALL_BINDIR})

@@ -5,7 +5,7 @@
 
 #include "os.h"
 
-struct hk_process_account hk_account;
+struct hk_process_account hk_account __attribute__((aligned(HK_ACCOUNT_ALIGN)));
 static uint64_t generation; /* any; 0 before account_init() */
 
 /* The generation is the time it began: in one process none is met twice, and a reader can order them. */

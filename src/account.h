@@ -71,11 +71,20 @@ struct hk_capacity {
     uint64_t threads;
 };
 
+/* Where the region and its tables lie, for a reader from outside; const: after region_init(); 0: there is no region. */
+struct hk_region_account {
+    uint64_t base;
+    uint64_t units;      /* of HK_UNIT_SIZE; fewer once a tail was given back */
+    uint64_t map;        /* address of the slab map: a code a unit */
+    uint64_t superslabs; /* address of the table of struct superslab's addresses, by index in the region */
+};
+
 /* All of it, as a reader from outside finds it: what cache_report points to is classes[class_idx]. */
 struct hk_process_account {
     struct hk_class_account classes[HK_ACCOUNT_CLASSES];
     struct hk_capacity capacity;
     const struct os_account *os; /* const: after account_init() */
+    struct hk_region_account region;
 };
 extern HK_HIDDEN struct hk_process_account hk_account;
 

@@ -4,6 +4,9 @@
 
 #include "base.h"
 
+/* Of what is read from outside: it shares no page with what the file has, so that no reader ever waits for a file. */
+#define HK_ACCOUNT_ALIGN 4096
+
 /* Bytes; any: read and written atomically. */
 struct os_account {
     uint64_t reserved; /* address space that is PROT_NONE */

@@ -24,7 +24,7 @@
 #define MREMAP_DONTUNMAP 4
 #endif
 
-struct os_account os_account;
+struct os_account os_account __attribute__((aligned(HK_ACCOUNT_ALIGN)));
 size_t os_page_size = 4096;
 static uint64_t physical_memory;
 static bool pages_stay; /* any: the kernel does not know MREMAP_DONTUNMAP */

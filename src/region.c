@@ -1,5 +1,6 @@
 #include "region.h"
 
+#include "account.h"
 #include "config.h"
 #include "os.h"
 
@@ -61,6 +62,12 @@ void region_init(void)
         return;
     }
     region_base = (uintptr_t)base;
+    hk_account.region = (struct hk_region_account){
+        .base = region_base,
+        .units = size >> HK_UNIT_SHIFT,
+        .map = (uintptr_t)region_map,
+        .superslabs = (uintptr_t)superslabs,
+    };
     atomic_store_release(&region_units, size >> HK_UNIT_SHIFT);
 }
 

@@ -19,11 +19,14 @@
 #define EXIT_ROUNDS \
     3u /* so many times the key's destructor waits for those of other keys; POSIX promises four rounds */
 
+#define NEW_REPORT_MS 16u /* a new thread's first hit of a probe costs 4 us, which is a thirtieth of a short life */
+
 static struct hk_lock threads_lock = HK_LOCK_FREE;
-static struct hk_thread *threads; /* lock: threads */
-static pthread_key_t exit_key;    /* const: after thread_init() */
-static bool have_key;             /* const: after thread_init() */
-static bool caches_allowed;       /* any: set once */
+static struct hk_thread *threads;           /* lock: threads */
+static pthread_key_t exit_key;              /* const: after thread_init() */
+static bool have_key;                       /* const: after thread_init() */
+static bool caches_allowed;                 /* any: set once */
+static uint64_t last_begin_ms, last_end_ms; /* any: of the threads that reported */
 
 static volatile uint32_t no_token = 1; /* where the kernel has no MADV_WIPEONFORK */
 volatile uint32_t *thread_fork_token = &no_token;
@@ -35,6 +38,15 @@ static void unlink_thread(struct hk_thread *thread)
         thread->next->prev = thread->prev;
 }
 
+/* Threads report at their first tick of each class, and when they end: of those that live shortly, one in a while. */
+static bool is_first_in_a_while(uint64_t *last_ms, uint64_t now_ms)
+{
+    if (now_ms - atomic_load_relaxed(last_ms) < NEW_REPORT_MS)
+        return false;
+    atomic_store_relaxed(last_ms, now_ms);
+    return true;
+}
+
 static struct hk_thread *thread_begin(void)
 {
     int saved = errno;
@@ -44,8 +56,12 @@ static struct hk_thread *thread_begin(void)
         return NULL;
     }
     thread->tls = &hk_tls;
-    for (unsigned class_idx = 0; class_idx < HK_CACHED_CLASSES; class_idx++)
+    uint64_t now_ms = os_now_ms();
+    uint32_t report_ms = (uint32_t)now_ms - (is_first_in_a_while(&last_begin_ms, now_ms) ? NEW_REPORT_MS : 0);
+    for (unsigned class_idx = 0; class_idx < HK_CACHED_CLASSES; class_idx++) {
         thread->classes[class_idx].room = hk_tls.bins[class_idx + 1].room;
+        thread->classes[class_idx].report_ms = report_ms;
+    }
     thread->limit = HK_NEW_LIMIT < hk_config.cache ? HK_NEW_LIMIT : hk_config.cache;
     hk_lock(&threads_lock);
     thread->next = threads;
@@ -68,7 +84,8 @@ void thread_end(void)
     if ((uintptr_t)thread <= 1)
         return;
     cache_end();
-    HK_PROBE_FIRE(cache_report, 0, &hk_account.classes[0], account_generation(), sizeof hk_account.classes[0]);
+    if (HK_PROBE_ON(cache_report) && is_first_in_a_while(&last_end_ms, os_now_ms()))
+        HK_PROBE_FIRE(cache_report, 0, &hk_account.classes[0], account_generation(), sizeof hk_account.classes[0]);
     /* From here on every call of this thread takes the slow path, and is served without a cache. */
     for (unsigned code = 0; code < HK_BINS; code++)
         hk_bin_close(&hk_tls.bins[code]);
@@ -207,6 +224,7 @@ void thread_after_fork(bool child, bool raw_child)
     cache_settle_all();
     cache_after_fork();
     account_new_generation();
+    atomic_store_relaxed(&last_end_ms, 0); /* the child's first thread to end reports, however soon that is */
     if (sound)
         adopt_others();
     else

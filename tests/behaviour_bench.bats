@@ -161,3 +161,12 @@ account_of() {
     grep -Eq '^\| random_mixed, WS 256 \| [0-9.]+ \| [0-9.]+ \([0-9.]+\.\.[0-9.]+\) \|' "$BATS_TEST_TMPDIR/report"
     ! "$HAKMEM_SOURCE/bench/overhead" --build "$HAKMEM_BUILD" --only "no such load"
 }
+
+@test "compiled in and idle: malloc and free are the same code, and no load takes a thousandth more instructions" {
+    require_command python3
+    require_command valgrind
+    "$HAKMEM_SOURCE/bench/overhead" --build "$HAKMEM_BUILD" --instructions --scale 0.5 >"$BATS_TEST_TMPDIR/report"
+    grep -Fqx "malloc and free, with probes and without: the same code." "$BATS_TEST_TMPDIR/report" || fail "$(cat "$BATS_TEST_TMPDIR/report")"
+    awk -F '|' '/WS/ { share = $5; loads++; if (share + 0 > 0.05 || share + 0 < -0.05) bad = 1 } END { exit bad || loads != 3 }' \
+        "$BATS_TEST_TMPDIR/report" || fail "$(cat "$BATS_TEST_TMPDIR/report")"
+}

@@ -3,10 +3,6 @@
 load lib/common
 load lib/watching
 
-setup_file() {
-    watching_setup_file
-}
-
 setup() {
     watching_setup
     require_command bpftool
@@ -14,7 +10,7 @@ setup() {
     require_file "$HAKMEM_BUILD/hkstat" "hkstat"
     cd "$BATS_TEST_TMPDIR"
     export PID PINS="/sys/fs/bpf/hakmem-bpftool-$BASHPID"
-    PATH="$HAKMEM_SOURCE/tools:$HAKMEM_BUILD:$PATH:/usr/sbin:/sbin"
+    PATH="$HAKMEM_SOURCE/tools:$HAKMEM_BUILD:$PATH"
     STATISTICS=""
 }
 
@@ -67,7 +63,7 @@ watched() {
         grep -qE "bpftool map dump pinned .PINS/maps/$name " "$PAGE" || fail "the page does not dump $name"
     done
     for name in '"pid": '"$PID" '"block_size": 16,' '"comm": "load"' '"with_stacks": 1' '"path": "'"$LIBRARY"'"' '"hits_per_miss": \[' \
-        '"ace_fail_sizes": \[' '"last_errno": 12' '"processes_ended": 0' '"stack": [0-9]+'; do
+        '"ace_fail_sizes": \[' '"last_errno": 12' '"processes_ended": 0' '"frames": \[[0-9]+'; do
         grep -qE "$name" "$OUT" || fail "no $name:" "$(cat "$OUT")"
     done
     finish_load

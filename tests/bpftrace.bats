@@ -5,17 +5,9 @@ load lib/watching
 
 TOOLS="$HAKMEM_SOURCE/tools"
 
-setup_file() {
-    watching_setup_file
-}
-
 setup() {
     watching_setup
     require_command bpftrace
-}
-
-teardown() {
-    watching_teardown
 }
 
 # probes_of SCRIPT: how many probes of the library it watches.

@@ -41,16 +41,13 @@ hide_library() {
         'mount -t tmpfs tmpfs "$0" && cp "$1" "$0/libhakmem.so" && shift && exec "$@"' "$hidden" "$library"
 }
 
-nothing_left() {
-    [ ! -e "$PINS" ] || fail "pins are left:" "$(find "$PINS")"
-}
-
 @test "attach to one process, then to another; attach again; detach" {
     local first
     start_counts
     first=$PID
     attach -p "$first"
     watchers 0 1 "$first"
+    [ "$(programs_of_ours)" -ge $((PROGRAMS_BEFORE + 20)) ] || fail "$(programs_of_ours) programs"
     start_counts
     watchers 0 0 "$PID"
     run attach -p "$first" -p "$PID"
@@ -75,7 +72,7 @@ nothing_left() {
     start_counts
     watchers 0 1 "$PID"
     tell churn 3000 101
-    says_maps "1" process "$PID" thread_starts
+    says_maps "1" process "$PID" events.superslab_maps # counted once
     detach
     watchers 0 0 "$PID"
     nothing_left
@@ -88,6 +85,85 @@ nothing_left() {
     watchers 0 1 "$PID"
     start_counts
     watchers 0 1 "$PID"
+}
+
+@test "attach --all with none running: the copy beside it in the build tree, the installed one, and those it is told of" {
+    local prefix="$SHARED/prefix" library
+    cmake --install "$HAKMEM_BUILD" --prefix "$prefix" >/dev/null
+    cp "$LIBRARY" "$SHARED/told.so"
+    library=$(readlink -f "$(find "$prefix" -name 'libhakmem.so')")
+    run "$prefix/bin/hkstat" attach --all --library "$SHARED/told.so" --pin-dir "$PINS"
+    [ "$status" -eq 0 ] || fail "$status: $output"
+    [[ "$output" == *"attached: all processes, $library"* && "$output" == *"attached: all processes, $SHARED/told.so"* ]] || fail "$output"
+    LIBRARY=$library start_counts
+    tell churn 3000 9973
+    finish exit
+    says_maps "1 9973" ended counts processes allocs
+    LIBRARY="$SHARED/told.so" start_counts
+    tell churn 3000 9973
+    finish exit
+    says_maps "2 19946" ended counts processes allocs
+    detach
+    run "$HAKMEM_BUILD/hkstat" attach --all --pin-dir "$PINS"
+    [ "$status" -eq 0 ] && [[ "$output" == *"attached: all processes, $(readlink -f "$HAKMEM_LIB")"* ]] || fail "$status: $output"
+    LIBRARY="$HAKMEM_LIB" start_counts
+    tell churn 3000 9973
+    finish exit
+    says_maps "1 9973" ended counts processes allocs
+    detach
+    nothing_left
+}
+
+# spoil FILE: where a probe of this library is, there is now an instruction that 64-bit code doesn't have.
+spoil() {
+    python3 - "$1" <<'PYTHON'
+import os, sys
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.environ["HAKMEM_SOURCE"] + "/tests/probes")
+from check_notes import Elf
+elf = Elf(sys.argv[1])
+site = next(note[2] for note in elf.notes if note[1] == "cache_report")
+offset = next(site - start + offset for offset, start, size in elf.segments if start <= site < start + size)
+with open(sys.argv[1], "r+b") as library:
+    library.seek(offset)
+    library.write(b"\x06")
+PYTHON
+}
+
+@test "attach --all: a library with a site that can't be probed is told, and the others are attached" {
+    cp "$LIBRARY" "$SHARED/bad.so"
+    spoil "$SHARED/bad.so"
+    LIBRARY="$SHARED/bad.so" start_counts
+    start_counts
+    run "$HKSTAT" attach --all --pin-dir "$PINS"
+    [ "$status" -eq 0 ] || fail "$status: $output"
+    [[ "$output" == *"can't attach to probe cache_report of $SHARED/bad.so"* ]] || fail "$output"
+    [[ "$output" == *"attached: all processes, $LIBRARY"* ]] || fail "$output"
+    watchers 0 1 "$PID"
+    detach
+    refuses "can't attach to probe cache_report" "$HKSTAT" attach --library "$SHARED/bad.so" --pin-dir "$PINS"
+    nothing_left
+}
+
+@test "attach --all: hundreds of copies at once" {
+    local copies=300 each=8 number preload=""
+    mkdir "$SHARED/copies"
+    cc -shared -fPIC "$HAKMEM_SOURCE/probes/probes.c" -o "$SHARED/copies/0.so"
+    for ((number = 1; number <= copies; number++)); do
+        cp "$SHARED/copies/0.so" "$SHARED/copies/$number.so"
+        preload+=" $SHARED/copies/$number.so"
+        if ((number % each == 0 || number == copies)); then
+            env "LD_PRELOAD=$preload" sleep 60 3>&- &
+            STARTED+=" $!"
+            preload=""
+        fi
+    done
+    wait_for 20 grep -q "/$copies.so" "/proc/$!/maps"
+    run "$HKSTAT" attach --all --pin-dir "$PINS" --probes cache_report
+    [ "$status" -eq 0 ] || fail "$output"
+    [ "$(grep -c "^attached: all processes, $SHARED/copies/[0-9]*.so$" <<<"$output")" -eq $copies ] || fail "$output"
+    detach
+    nothing_left
 }
 
 @test "attach to all probes, or to some" {
@@ -108,21 +184,30 @@ nothing_left() {
     nothing_left
 }
 
+# median NUMBER...: of an odd count.
+median() {
+    printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"
+}
+
+# What is promised, and no measure of speed: a single one may be held up by what else the machine does.
 @test "attach and detach take less than a second" {
-    local begin attached
+    local round begin attached attach_ms=() detach_ms=()
     start_counts
-    begin=$(date +%s%N)
-    attach -p "$PID"
-    attached=$(date +%s%N)
-    detach
-    echo "attach: $(((attached - begin) / 1000000)) ms, detach: $((($(date +%s%N) - attached) / 1000000)) ms"
-    # The machine may be busy with other tests: the bound is wide, and shuts out what would take a second on an idle one.
-    [ $((attached - begin)) -lt 3000000000 ] && [ $(($(date +%s%N) - attached)) -lt 3000000000 ]
+    for round in 1 2 3 4 5; do
+        begin=$(date +%s%N)
+        attach -p "$PID" --probes all
+        attached=$(date +%s%N)
+        detach
+        attach_ms+=($(((attached - begin) / 1000000)))
+        detach_ms+=($((($(date +%s%N) - attached) / 1000000)))
+    done
+    [ "$(median "${attach_ms[@]}")" -lt 1000 ] && [ "$(median "${detach_ms[@]}")" -lt 1000 ] ||
+        fail "attach: ${attach_ms[*]} ms, detach: ${detach_ms[*]} ms"
 }
 
 @test "by perf events, as on kernels before 6.6" {
     start_counts
-    attach -p "$PID" --perf-events --probes cache_report,thread_exit,os_map
+    attach -p "$PID" --perf-events --probes cache_report,os_map
     watchers 0 1 "$PID"
     status_says "by perf events"
     tell churn 3000 9973
@@ -133,14 +218,9 @@ nothing_left() {
     nothing_left
 }
 
-@test "stacks of failing callers are kept on demand" {
+@test "stacks are kept on demand: what was attached without them says so" {
     attach_all --stacks
     status_says "with stacks"
-    start_counts env HAKMEM_CONF=region:0
-    tell keep 3000 97
-    finish exit
-    [ "$(maps stacks 0 1)" -gt 0 ] || fail "no stack of a shared_fail"
-    nothing_lost
     detach
     attach_all
     refuses "keeps no stacks" "$HKSTAT" attach --library "$LIBRARY" --pin-dir "$PINS" --stacks
@@ -351,6 +431,55 @@ nothing_left() {
     run "$HKSTAT" status --pin-dir "$PINS"
     [ "$status" -eq 0 ] || fail "$output"
     says_maps 1 ended hostile processes
+}
+
+# An account that lies where a read of it never ends: whoever refreshes is done all the same.
+@test "a process whose account is in a file that is never delivered, or in memory that nobody fills in, holds up nobody" {
+    local program files="$SHARED/files" input="$BATS_TEST_TMPDIR/input" file_system
+    require_file "$HAKMEM_BUILD/tests/hkstat/silent_files" "a build with libfuse3"
+    require_file /dev/fuse "FUSE in the kernel"
+    program=$(hk_test_program hkstat/stuck)
+    mkdir "$files"
+    mkfifo "$input"
+    "$(hk_test_program hkstat/silent_files)" -f "$files" 2>/dev/null 3>&- &
+    file_system=$!
+    STARTED+=" $file_system"
+    wait_for 10 test -e "$files/account"
+    attach_all --library "$program"
+    "$program" file "$files/account" <"$input" >"$BATS_TEST_TMPDIR/file" 3>&- &
+    STARTED+=" $!"
+    exec {INPUT}>"$input"
+    "$program" userfault <"$input" >"$BATS_TEST_TMPDIR/userfault" 3>&- &
+    STARTED+=" $!"
+    wait_for 10 grep -q ready "$BATS_TEST_TMPDIR/file"
+    wait_for 10 grep -q ready "$BATS_TEST_TMPDIR/userfault"
+    start_counts
+    tell churn 3000 9973
+    cat "$PINS/refresh" 3>&- &
+    # Only its end frees who waits for its file.
+    wait_for 10 gone $! || { kill -KILL "$file_system"; fail "who refreshes waits for a file"; }
+    own=$(tell stats | awk '$4 == 9973 { print $2 }')
+    refresh
+    says_maps "9973 9973" account "$PID" "$own" allocs frees
+    "$HKSTAT" --pin-dir "$PINS" --json | jq -e '.processes | length == 3' >/dev/null
+    # It has mapped that file as code too: a library may be in it.
+    "$HKSTAT" attach --all --pin-dir "$PINS" >"$BATS_TEST_TMPDIR/attached" 2>&1 3>&- &
+    wait_for 10 gone $! || { kill -KILL "$file_system"; fail "who looks for libraries waits for a file"; }
+    grep -qF "attached already: all processes, $LIBRARY" "$BATS_TEST_TMPDIR/attached" || fail "$(cat "$BATS_TEST_TMPDIR/attached")"
+    python3 -c 'import mmap, os, sys, time
+mapping = mmap.mmap(os.open(sys.argv[1], os.O_RDONLY), 4096, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_EXEC)
+time.sleep(60)' "$files/account" 3>&- &
+    STARTED+=" $!"
+    wait_for 10 grep -q "$files/account" "/proc/$!/maps"
+    refuses "name it by --library" "$HKSTAT" attach -p $! --pin-dir "$PINS"
+    detach
+    nothing_left
+    kill -KILL "$file_system"
+    umount -l "$files"
+}
+
+gone() {
+    [ ! -d "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status"
 }
 
 @test "usage errors say what is wrong" {

@@ -1,16 +1,16 @@
 # hkstat_dashboard.bats - the dashboard in a real terminal (tmux): what it shows is what --json tells.
 load lib/common
 load lib/attached
+load lib/terminal
 
 setup() {
     attached_setup
-    require_command tmux
+    terminal_setup
     require_command jq
-    SOCKET="$SHARED/tmux-$BASHPID"
 }
 
 teardown() {
-    tmux -S "$SOCKET" kill-server 2>/dev/null || [ $? -eq 1 ]
+    close_terminal
     attached_teardown
 }
 
@@ -22,44 +22,6 @@ start_watched() {
     tell churn 5000 9973
     tell keep 100000 3
     tell stats >/dev/null
-}
-
-# open_terminal COLUMNS LINES COMMAND...: in a terminal of that size; the shell outlives it and tells its status.
-open_terminal() {
-    local columns=$1 lines=$2
-    shift 2
-    tmux -S "$SOCKET" -f /dev/null new-session -d -x "$columns" -y "$lines" \
-        "env LC_ALL=C.UTF-8 $(printf '%q ' "$@"); echo ended with \$?; exec sleep 1000" 3>&-
-    STARTED+=" $(tmux -S "$SOCKET" display-message -p '#{pane_pid}')"
-}
-
-open_dashboard() { # COLUMNS LINES OPTION...
-    open_terminal "$1" "$2" "$HKSTAT" --pin-dir "$PINS" "${@:3}"
-}
-
-screen() {
-    tmux -S "$SOCKET" capture-pane -p
-}
-
-keys() {
-    tmux -S "$SOCKET" send-keys "$@"
-}
-
-shows() {
-    screen | grep -qE -e "$1"
-}
-
-# await TEXT: until the screen shows it, a regular expression.
-await() {
-    wait_for 20 shows "$1" || fail "the screen doesn't show '$1':" "$(screen)"
-}
-
-shows_not() {
-    ! shows "$1"
-}
-
-await_gone() {
-    wait_for 20 shows_not "$1" || fail "the screen still shows '$1':" "$(screen)"
 }
 
 class_row() { # SIZE FIELD: of the opened process
@@ -153,13 +115,65 @@ class_row() { # SIZE FIELD: of the opened process
     await "^ *$PID counts "
 }
 
+@test "help tells the keys; j, k and the arrows move the selection" {
+    start_watched
+    start_counts
+    attach -p "$PID"
+    tell churn 5000 101
+    tell stats >/dev/null
+    open_dashboard 80 24
+    await 'processes 2'
+    keys '?'
+    await '^ up down j k +select'
+    local key
+    for key in Enter Tab '< >' '/ ' '\+ -' '. h F1' 'q F10' Space; do
+        shows "$key" || fail "help doesn't tell $key:" "$(screen)"
+    done
+    keys '?'
+    await '^ *[0-9]+ counts '
+    await 'alloc/s' # the second tick: from here on the order stays, since nothing is done
+    keys Home
+    wait_for 20 row_is_selected 1 || fail "Home doesn't go there"
+    local first second
+    first=$(selected_pid)
+    keys j
+    wait_for 20 other_selected "$first" || fail "j moves nothing"
+    second=$(selected_pid)
+    keys k
+    wait_for 20 other_selected "$second" || fail "k moves nothing"
+    [ "$(selected_pid)" = "$first" ]
+    keys Down
+    wait_for 20 other_selected "$first" || fail "an arrow moves nothing"
+    keys Up
+    wait_for 20 other_selected "$second" || fail "an arrow moves nothing"
+    keys '?'
+    await '^ up down j k +select'
+    keys q
+    await 'ended with 0'
+}
+
+# The line in bold, and in reverse, which the titles above it may have begun.
+selected_pid() {
+    terminal capture-pane -p -e | sed -nE 's/^\x1b\[1(;7)?m *([0-9]+) +counts .*$/\2/p'
+}
+
+row_is_selected() { # NUMBER
+    [ "$(screen | awk '$2 == "counts" { print $1 }' | sed -n "$1p")" = "$(selected_pid)" ]
+}
+
+other_selected() {
+    local now
+    now=$(selected_pid)
+    [ -n "$now" ] && [ "$now" != "$1" ]
+}
+
 @test "every size of terminal, from tiny to huge, and back" {
     start_watched
     open_dashboard 80 24 -p "$PID"
     await '\^size'
     local size panel
     for size in '20 5' '1 1' '3 60' '300 100' '47 3' '80 24'; do
-        tmux -S "$SOCKET" resize-window -x "${size% *}" -y "${size#* }"
+        terminal resize-window -x "${size% *}" -y "${size#* }"
         for panel in 1 2 3 4 5 '?' '?'; do
             keys "$panel"
             sleep 0.05
@@ -211,6 +225,18 @@ other_than() {
     [ "$(screen | grep -oE '^[0-9a-f]{12} .*' | tr -cd L | wc -c)" -ge 6 ] || fail "$(screen)"
 }
 
+@test "the map of a library that was stripped" {
+    strip "$LIBRARY" -o "$SHARED/stripped.so"
+    LIBRARY="$SHARED/stripped.so"
+    [ "$(nm "$LIBRARY" 2>&1 | grep -c hk_account)" -eq 0 ]
+    start_watched
+    open_dashboard 80 40 -p "$PID"
+    await '\^size'
+    keys 5
+    await '^[0-9a-f]{12} [0-9#L.-]{32}$'
+    [ "$(screen | grep -oE '^[0-9a-f]{12} .*' | tr -cd L | wc -c)" -ge 6 ] || fail "$(screen)"
+}
+
 @test "an ordinary user sees all but the map, which says why" {
     start_watched
     open_terminal 80 24 setpriv --reuid=65534 --regid=65534 --clear-groups "$HKSTAT" --pin-dir "$PINS"
@@ -257,15 +283,15 @@ other_than() {
     await '\^size'
     keys 2
     await 'hits between misses'
-    tmux -S "$SOCKET" capture-pane -p -e | grep -qP '\e\[[0-9;]*3[0-7]m'
+    terminal capture-pane -p -e | grep -qP '\e\[[0-9;]*3[0-7]m'
     keys q
     await 'ended with 0'
-    tmux -S "$SOCKET" kill-server
+    close_terminal
     open_terminal 80 24 env NO_COLOR=1 "$HKSTAT" --pin-dir "$PINS" -p "$PID"
     await '\^size'
     keys 2
     await 'hits between misses'
-    run grep -cP '\e\[[0-9;]*3[0-7]m' < <(tmux -S "$SOCKET" capture-pane -p -e)
+    run grep -cP '\e\[[0-9;]*3[0-7]m' < <(terminal capture-pane -p -e)
     [ "$output" = 0 ]
 }
 
@@ -276,7 +302,7 @@ other_than() {
     keys q
     await 'ended with 0'
     shows_not 'hkstat'
-    tmux -S "$SOCKET" kill-server
+    close_terminal
     open_dashboard 80 24
     await "^ *$PID counts "
     kill -TERM "$(pgrep -f -x "$HKSTAT --pin-dir $PINS")"

@@ -295,6 +295,7 @@ PYTHON
         [ "$how" = KILL ] || [ ! -e "$pins" ] || fail "SIG$how: pins are left"
         wait_for 10 gone "$pins" || fail "SIG$how: pins are left"
         wait_for 10 unwatched || fail "SIG$how: probes are still watched"
+        nothing_left
         : >"$BATS_TEST_TMPDIR/out"
     done
     run hkstat -p "$PID" 0.1 2

@@ -80,6 +80,7 @@ share/hakmem/hakmem_overview_example.txt
 share/hakmem/hakmem_shared_fail.bt
 share/hakmem/hakmem_shared_fail_example.txt
 share/man/man1/hakmem-run.1
+share/man/man1/hkstat-bpftool.1
 share/man/man1/hkstat.1
 share/man/man3/libhakmem.3
 share/man/man7/hakmem.7

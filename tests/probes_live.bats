@@ -220,16 +220,6 @@ CHANGES
     fires process_fork
 }
 
-# wait_for SECONDS COMMAND...: until it succeeds.
-wait_for() {
-    local tries=$(($1 * 10))
-    shift
-    until "$@"; do
-        [ $((tries -= 1)) -gt 0 ] || return 1
-        sleep 0.1
-    done
-}
-
 # watchers LEAST GREATEST PID: so many watch the probes of a process.
 watchers() {
     [ "$(python3 "$HAKMEM_SOURCE/tests/probes/semaphores.py" "$WATCHED" "$3")" = "$1 $2" ]

@@ -4,10 +4,6 @@ load lib/watching
 
 README="$HAKMEM_SOURCE/README.md"
 
-setup_file() {
-    watching_setup_file
-}
-
 setup() {
     watching_setup
     cd "$BATS_TEST_TMPDIR"

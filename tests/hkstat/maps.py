@@ -4,7 +4,7 @@
 usage: maps.py PIN_DIR account PID CLASS FIELD...      of the account of a live process's class
        maps.py PIN_DIR classes PID                     "class IDX BLOCK_SIZE ALLOCS FREES MISSES" of each class
        maps.py PIN_DIR process PID FIELD...
-       maps.py PIN_DIR ended NAME FIELD...             of all processes of an executable that have ended; or `processes`
+       maps.py PIN_DIR ended NAME FIELD...             of all processes of an executable that have ended; `events.FIELD`, `processes`
        maps.py PIN_DIR summary FIELD...                of all processes' sums; or of the summary itself
        maps.py PIN_DIR lost                            all that was lost
        maps.py PIN_DIR events PROBE_INDEX              how often it was seen, on all processors
@@ -55,7 +55,13 @@ def process(folder, pid, *fields):
 
 def ended(folder, name, *fields):
     found = [entry["value"] for entry in dump(folder, "ended") if entry["key"]["name"] == name]
-    return [sum(v["processes"] if f == "processes" else number(v["account"], f) for v in found) for f in fields]
+    def one(value, field):
+        part, _, rest = field.partition(".")
+        if part == "events":
+            return number(value["events"], rest)
+        return value["totals"]["processes"] if field == "processes" else number(value["totals"]["account"], field)
+
+    return [sum(one(value, field) for value in found) for field in fields]
 
 
 def summary(folder, *fields):
@@ -72,8 +78,8 @@ def events(folder, index):
 
 
 def stacks(folder, kind, reason):
-    keys = [(e["key"], e["value"]) for e in dump(folder, "stack_counts")]
-    return [sum(value for key, value in keys if key["kind"] == int(kind) and key["reason"] == int(reason))]
+    found = [e["value"] for e in dump(folder, "stacks") if (e["key"]["kind"], e["key"]["reason"]) == (int(kind), int(reason))]
+    return [sum(value["count"] for value in found)]
 
 
 if __name__ == "__main__":

@@ -1,39 +1,23 @@
-# attached.bash - a copy of the library that hkstat attaches to, programs that run on it, and what the maps then say. A bats
-# file that has a setup or teardown of its own calls attached_setup and attached_teardown in it.
+# attached.bash - what hkstat attaches to, programs that run on it, and what the maps then say.
+load lib/watching
 
-# A probe belongs to a file: a copy of the library is watched here and used by nobody else. Its folder is one that every user
-# may pass, and so are the copies of hkstat and of the load.
 setup_file() {
-    export SHARED
-    SHARED=$(mktemp -d)
-    chmod 755 "$SHARED"
-    cp "$HAKMEM_LIB" "$SHARED/libhakmem.so"
+    watching_setup_file
     cp "$HAKMEM_BUILD/hkstat" "$SHARED/hkstat"
     cp "$(hk_test_program hkstat/counts)" "$SHARED/counts"
 }
 
-teardown_file() {
-    rm -rf "$SHARED"
-}
-
 attached_setup() {
-    require_command python3
-    require_bpf
+    watching_setup
     require_file "$HAKMEM_BUILD/hkstat" "hkstat"
-    PATH="$PATH:/usr/sbin:/sbin"
-    LIBRARY="$SHARED/libhakmem.so"
     HKSTAT="$SHARED/hkstat"
     COUNTS="$SHARED/counts"
     PINS="/sys/fs/bpf/hakmem-test-$BASHPID-$RANDOM"
-    STARTED=""
+    PROGRAMS_BEFORE=$(programs_of_ours)
 }
 
 attached_teardown() {
-    local pid
-    for pid in $STARTED; do
-        kill -KILL "$pid" 2>/dev/null || continue
-        wait "$pid" 2>/dev/null || continue
-    done
+    watching_teardown
     [ ! -d "$PINS" ] || "$HKSTAT" detach --pin-dir "$PINS"
 }
 
@@ -45,6 +29,7 @@ teardown() {
     attached_teardown
 }
 
+# the readers; other commands take --pin-dir behind their name
 hkstat() {
     "$HKSTAT" --pin-dir "$PINS" "$@"
 }
@@ -124,6 +109,25 @@ says_maps() {
     [ "$seen" = "$expected" ] || fail "$*: the maps say $seen, not $expected"
 }
 
+# programs_of_ours: how many of the collection's programs the kernel has, whoever loaded them.
+programs_of_ours() {
+    bpftool -j prog show | python3 -c '
+import json, sys
+ours = set("""process_exit process_exec process_before_exec refresh """.split()) | set(sys.argv[1].split())
+print(sum(any(len(program.get("name", "")) > 3 and name.startswith(program["name"]) for name in ours) for program in json.load(sys.stdin)))
+' "$(python3 "$HAKMEM_SOURCE/probes/make_table.py" --names | cut -d " " -f 1)"
+}
+
+no_more_programs() {
+    [ "$(programs_of_ours)" -le "$PROGRAMS_BEFORE" ]
+}
+
+# nothing_left: no pin, and no program; the kernel ends a program whose pin is gone a moment later.
+nothing_left() {
+    [ ! -e "$PINS" ] || fail "pins are left:" "$(find "$PINS")"
+    wait_for 10 no_more_programs || fail "programs are left:" "$(bpftool prog show)"
+}
+
 nothing_lost() {
     says_maps 0 lost
 }
@@ -133,14 +137,4 @@ watchers() {
     local seen
     seen=$(python3 "$HAKMEM_SOURCE/tests/probes/semaphores.py" "${4:-$LIBRARY}" "$3")
     [ "$seen" = "$1 $2" ] || fail "$seen watch the probes of $3, not $1 $2"
-}
-
-# wait_for SECONDS COMMAND...: until it succeeds.
-wait_for() {
-    local end=$((SECONDS + $1))
-    shift
-    until "$@"; do
-        [ "$SECONDS" -lt "$end" ] || return 1
-        sleep 0.1
-    done
 }

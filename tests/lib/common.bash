@@ -29,6 +29,16 @@ fail() {
     exit 1
 }
 
+# wait_for SECONDS COMMAND...: until it succeeds.
+wait_for() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        [ "$SECONDS" -lt "$end" ] || return 1
+        sleep 0.05
+    done
+}
+
 # skip_or_fail REASON: skips the test, or fails it where nothing may be skipped.
 skip_or_fail() {
     if [ "$HAKMEM_TESTS_NO_SKIP" = 1 ]; then

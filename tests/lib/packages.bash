@@ -23,6 +23,9 @@ man                                 man-db
 cmocka.h                            libcmocka-dev
 bpf/libbpf.h                        libbpf-dev
 libelf.h                            libelf-dev
+elfutils/libdwfl.h                  libdw-dev
+fuse3/fuse.h                        libfuse3-dev
+valgrind                            valgrind
 jansson.h                           libjansson-dev
 ncursesw/curses.h                   libncurses-dev
 tmux                                tmux

@@ -1,15 +1,19 @@
-# watching.bash - a load of tests/watching/load.c that runs, and tools that watch it. A bats file calls
-# watching_setup_file, watching_setup and watching_teardown in the functions of those names.
+# watching.bash - a copy of the library, a load of tests/watching/load.c that runs on it, and tools that watch it. A bats file
+# that has a setup or teardown of its own calls watching_setup and watching_teardown in it.
 
-# A probe belongs to a file: a copy of the library is watched here and used by nobody else.
+# A probe belongs to a file: a copy of the library is watched here and used by nobody else. Every user may pass its folder.
 watching_setup_file() {
-    cp "$HAKMEM_LIB" "$BATS_FILE_TMPDIR/libhakmem.so"
+    export SHARED
+    SHARED=$(mktemp -d)
+    chmod 755 "$SHARED"
+    cp "$HAKMEM_LIB" "$SHARED/libhakmem.so"
 }
 
 watching_setup() {
     require_command python3
     require_bpf
-    LIBRARY="$BATS_FILE_TMPDIR/libhakmem.so"
+    PATH="$PATH:/usr/sbin:/sbin"
+    LIBRARY="$SHARED/libhakmem.so"
     LOAD=$(hk_test_program watching/load)
     OUT="$BATS_TEST_TMPDIR/out" # what the tool says
     STARTED=""
@@ -24,14 +28,20 @@ watching_teardown() {
     done
 }
 
-# wait_for SECONDS COMMAND...: until it succeeds.
-wait_for() {
-    local tries=$(($1 * 20))
-    shift
-    until "$@"; do
-        [ $((tries -= 1)) -gt 0 ] || return 1
-        sleep 0.05
-    done
+setup_file() {
+    watching_setup_file
+}
+
+teardown_file() {
+    rm -rf "$SHARED"
+}
+
+setup() {
+    watching_setup
+}
+
+teardown() {
+    watching_teardown
 }
 
 # start_load LOADS [NAME=VALUE...]: a process that waits for its first line; LOADS are names of loads, one for each line. PID and

@@ -17,8 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define KIB ((size_t)1 << 10)
-#define MIB ((size_t)1 << 20)
+#include "tests/lib/blocks.h"
 
 void free_sized(void *ptr, size_t size) __attribute__((weak)); /* C23: libc may lack it, the allocator does not */
 
@@ -45,27 +44,6 @@ static void expect(bool holds, const char *what)
         fprintf(stderr, "scenario: %s\n", what);
         _exit(8);
     }
-}
-
-/* `count` blocks, written to, in a table outside of the heap. */
-static void **take(size_t count, size_t size)
-{
-    void **blocks =
-        mmap(NULL, count * sizeof *blocks, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    expect(blocks != MAP_FAILED, "no table");
-    for (size_t i = 0; i < count; i++) {
-        blocks[i] = malloc(size);
-        expect(blocks[i] != NULL, "no block");
-        memset(blocks[i], 0x5a, size);
-    }
-    return blocks;
-}
-
-static void give(void **blocks, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        free(blocks[i]);
-    munmap(blocks, count * sizeof *blocks);
 }
 
 static void take_and_give(size_t count, size_t size)

@@ -4,6 +4,8 @@
  * but the load itself allocates. HAKMEM_LOAD_NAME is what the process calls itself. */
 #include "hakmem.h"
 
+#include "tests/lib/blocks.h"
+
 #include <malloc.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -12,13 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
-
-#define KIB ((size_t)1 << 10)
-#define MIB ((size_t)1 << 20)
 
 /* The allocator that is preloaded, or linked. */
 #pragma weak hk_stats
@@ -49,36 +47,6 @@ static void await_line(void)
             fail("standard input has ended");
 }
 
-/* The one function that asks for memory: what a stack must show. */
-__attribute__((noinline)) void *ask_for_memory(size_t size);
-void *ask_for_memory(size_t size)
-{
-    void *block = malloc(size);
-    __asm__ volatile("" : "+r"(block)); /* no tail call: this frame stays on the stack */
-    return block;
-}
-
-static void **take(size_t count, size_t size)
-{
-    void **blocks = mmap(NULL, count * sizeof *blocks, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (blocks == MAP_FAILED)
-        fail("no table");
-    for (size_t i = 0; i < count; i++) {
-        blocks[i] = ask_for_memory(size);
-        if (blocks[i] == NULL)
-            fail("no block");
-        memset(blocks[i], 0x5a, size);
-    }
-    return blocks;
-}
-
-static void give(void **blocks, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        free(blocks[i]);
-    munmap(blocks, count * sizeof *blocks);
-}
-
 static struct hk_class_stats class_of(size_t size)
 {
     struct hk_class_stats stats;
@@ -105,9 +73,10 @@ static struct hk_stats before;
 static void say_class(size_t size)
 {
     struct hk_class_stats stats = class_of(size);
-    say("class %zu allocs %llu misses %llu refills %llu drains %llu drain_blocks %llu slabs %llu fallbacks %llu\n",
-        size, NUMBER(stats.allocs), NUMBER(stats.misses), NUMBER(stats.refills), NUMBER(stats.drains),
-        NUMBER(stats.drain_blocks), NUMBER(stats.slabs), NUMBER(stats.fallbacks));
+    say("class %zu allocs %llu misses %llu refills %llu held %llu drains %llu drain_blocks %llu slabs %llu fallbacks "
+        "%llu\n",
+        size, NUMBER(stats.allocs), NUMBER(stats.misses), NUMBER(stats.refills), NUMBER(stats.refills_held),
+        NUMBER(stats.drains), NUMBER(stats.drain_blocks), NUMBER(stats.slabs), NUMBER(stats.fallbacks));
 }
 
 /* 23 of one class, 9973 of another, 7 large and 3 huge ones. */
@@ -164,8 +133,8 @@ static void fallback(void)
 {
     void **small = take(4001, KIB), **mid = take(151, 12 * KIB);
     struct hk_stats peak = process();
-    say("peak chunks %llu fallbacks %llu\n", NUMBER(peak.legacy_chunks - before.legacy_chunks),
-        NUMBER(peak.fallbacks - before.fallbacks));
+    say("peak chunks %llu fallbacks %llu exhaustion %llu\n", NUMBER(peak.legacy_chunks - before.legacy_chunks),
+        NUMBER(peak.fallbacks - before.fallbacks), NUMBER(peak.ace_fails[1] - before.ace_fails[1]));
     say_class(KIB);
     say_class(12 * KIB);
     give(small, 4001);
@@ -229,6 +198,16 @@ static void growth(void)
     say_class(320 * KIB);
 }
 
+/* More blocks of a class than its pool may keep, again and again; then few. */
+static void adapt(void)
+{
+    for (int i = 0; i < 60; i++)
+        give(take(23, 112 * KIB), 23);
+    for (int i = 0; i < 3001; i++)
+        give(take(2, 112 * KIB), 2);
+    say("caps %zu cap %llu\n", 112 * KIB, NUMBER(class_of(112 * KIB).pool_cap_blocks));
+}
+
 static void double_free(void)
 {
     struct rlimit no_core = {0, 0};
@@ -248,6 +227,7 @@ static const struct {
     {"drains", drains},
     {"fallback", fallback},
     {"ace", ace},
+    {"adapt", adapt},
     {"growth", growth},
     {"os_memory", os_memory},
     {"alloc_fail", alloc_fail},

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "collection.h"
@@ -17,7 +18,7 @@
 #include "safe_text.h"
 #include "targets.h"
 
-#define FILES_MAX 256u /* copies of the library, or processes to attach to, at once */
+#define NAMED_MAX 256u /* processes, or copies of the library, that a command line names */
 #define FILES_PER_PROCESS_MAX 8u
 
 enum key {
@@ -33,9 +34,9 @@ enum key {
 };
 
 struct request {
-    pid_t pids[FILES_MAX];
+    pid_t pids[NAMED_MAX];
     unsigned pid_count;
-    const char *paths[FILES_MAX];
+    const char *paths[NAMED_MAX];
     unsigned path_count;
     bool all;
     const char *pin_dir;
@@ -48,11 +49,12 @@ struct request {
 /* A file to attach to. */
 struct aim {
     struct library library;
-    pid_t pid; /* 0: all processes */
+    pid_t pid;     /* 0: all processes */
+    bool is_found; /* nobody has named it */
 };
 
 struct aims {
-    struct aim list[FILES_MAX];
+    struct aim *list;
     unsigned count;
     unsigned closed; /* processes that could not be looked into */
 };
@@ -69,12 +71,31 @@ static bool is_known(const struct aims *aims, const struct library *library, pid
 }
 
 /* Takes the library's descriptor. */
-static void add_aim(struct aims *aims, const struct library *library, pid_t pid)
+static void add_aim(struct aims *aims, const struct library *library, pid_t pid, bool is_found)
 {
-    if (is_known(aims, library, pid) || aims->count == FILES_MAX)
+    struct aim *list = aims->list;
+    if (is_known(aims, library, pid)) {
         close(library->fd);
-    else
-        aims->list[aims->count++] = (struct aim){.library = *library, .pid = pid};
+        return;
+    }
+    if ((aims->count & (aims->count - 1)) == 0) /* twice as many */
+        list = reallocarray(list, aims->count == 0 ? 1 : aims->count * 2, sizeof *list);
+    if (list == NULL) {
+        complain("out of memory");
+        exit(EXIT_FAILURE);
+    }
+    aims->list = list;
+    list[aims->count++] = (struct aim){.library = *library, .pid = pid, .is_found = is_found};
+}
+
+/* Each copy is an open file. */
+static void allow_many_files(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
 }
 
 static void explain(pid_t pid, enum process_found found, const char *path)
@@ -100,6 +121,12 @@ static void explain(pid_t pid, enum process_found found, const char *path)
                  has_capability(CAP_CHECKPOINT_RESTORE) ? "CAP_DAC_READ_SEARCH (it is another user's)"
                                                         : "CAP_CHECKPOINT_RESTORE");
         break;
+    case PROCESS_SERVED:
+        complain(
+            "process %d has %s on a file system that another process serves (FUSE), and a look at it may never end: "
+            "name it by --library",
+            (int)pid, path);
+        break;
     case PROCESS_OTHER_ABI:
         complain("process %d: %s %s", (int)pid, path, library_problem(LIBRARY_OTHER_ABI));
         break;
@@ -117,7 +144,7 @@ static bool aim_at_process(struct aims *aims, pid_t pid)
     enum process_found found = library_of_process(pid, libraries, FILES_PER_PROCESS_MAX, &count, path);
     explain(pid, found, path);
     for (unsigned i = 0; i < count; i++)
-        add_aim(aims, &libraries[i], pid);
+        add_aim(aims, &libraries[i], pid, false);
     return found == PROCESS_OK;
 }
 
@@ -136,10 +163,11 @@ static void aim_at_running(struct aims *aims)
         enum process_found found = library_of_process(pid, libraries, FILES_PER_PROCESS_MAX, &count, path);
         if (found == PROCESS_CLOSED)
             aims->closed++;
-        else if (found == PROCESS_OTHER_ABI || found == PROCESS_ELSEWHERE || found == PROCESS_DELETED)
+        else if (found == PROCESS_OTHER_ABI || found == PROCESS_ELSEWHERE || found == PROCESS_DELETED ||
+                 found == PROCESS_SERVED)
             explain(pid, found, path);
         for (unsigned i = 0; i < count; i++)
-            add_aim(aims, &libraries[i], 0);
+            add_aim(aims, &libraries[i], 0, true);
     }
     if (proc != NULL)
         closedir(proc);
@@ -160,7 +188,7 @@ static void aim_at_own(struct aims *aims)
         snprintf(path, sizeof path, "%s%s", self, names[i]);
         char *real = realpath(path, NULL);
         if (real != NULL && library_open(real, &library) == LIBRARY_OK)
-            add_aim(aims, &library, 0);
+            add_aim(aims, &library, 0, true);
         free(real);
     }
 }
@@ -171,7 +199,7 @@ static bool aim_at_path(struct aims *aims, const char *path)
     char *real = realpath(path, NULL);
     enum library_found found = library_open(real != NULL ? real : path, &library);
     if (found == LIBRARY_OK)
-        add_aim(aims, &library, 0);
+        add_aim(aims, &library, 0, false);
     else
         complain(found == LIBRARY_UNREADABLE ? "%s: %s" : "%s %s", path, library_problem(found));
     free(real);
@@ -244,22 +272,33 @@ static void tell(const struct aim *aim, bool attached)
 
 /* Numbers of the targets that this call has added. */
 struct added {
-    uint32_t numbers[FILES_MAX];
+    uint32_t numbers[HK_TARGETS_MAX];
     unsigned count;
 };
 
+/* A copy that was found and can't be attached to is no reason to leave the others alone. */
 static bool attach(const struct collection *collection, const struct request *request, const struct aims *aims,
                    struct added *added)
 {
+    uint64_t probes = request->probes;
+    unsigned attached = 0;
+    if ((probes & TARGETS_DEFAULT_PROBES) == TARGETS_DEFAULT_PROBES && collection->summary.with_exits != 0)
+        probes |= TARGETS_PROBE(thread_exit);
     targets_prune(collection);
     for (unsigned i = 0; i < aims->count; i++) {
         uint32_t number;
-        if (!targets_attach(collection, &aims->list[i].library, aims->list[i].pid, request->probes, &number))
-            return false;
+        if (!targets_attach(collection, &aims->list[i].library, aims->list[i].pid, probes, &number)) {
+            if (!aims->list[i].is_found)
+                return false;
+            continue;
+        }
         if (number != 0)
             added->numbers[added->count++] = number;
         tell(&aims->list[i], number != 0);
+        attached++;
     }
+    if (attached == 0)
+        return false;
     if (collection->summary.link_kind == HK_LINK_PERF_EVENT && collection->fresh && !request->options.perf_events)
         printf("by perf events: this kernel has no uprobe_multi links, which came with Linux 6.6\n");
     return true;
@@ -286,7 +325,7 @@ static bool attach_or_undo(const struct request *request, const struct aims *aim
 static bool run(const struct request *request)
 {
     static struct aims aims;
-    aims.count = aims.closed = 0;
+    allow_many_files();
     bool done = collection_is_possible() && find_aims(request, &aims);
     int lock = done ? pins_lock(request->pin_dir) : -1;
     done = lock >= 0 && attach_or_undo(request, &aims);
@@ -296,6 +335,8 @@ static bool run(const struct request *request)
                aims.closed);
     for (unsigned i = 0; i < aims.count; i++)
         close(aims.list[i].library.fd);
+    free(aims.list);
+    aims = (struct aims){.count = 0};
     if (lock >= 0)
         close(lock);
     return done;
@@ -380,16 +421,16 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     struct request *request = state->input;
     switch (key) {
     case 'p':
-        if (request->pid_count == FILES_MAX)
-            argp_error(state, "more than %u processes", FILES_MAX);
+        if (request->pid_count == NAMED_MAX)
+            argp_error(state, "more than %u processes", NAMED_MAX);
         request->pids[request->pid_count++] = (pid_t)parse_number(arg, 10, INT_MAX, "process", state);
         return 0;
     case KEY_ALL:
         request->all = true;
         return 0;
     case KEY_LIBRARY:
-        if (request->path_count == FILES_MAX)
-            argp_error(state, "more than %u libraries", FILES_MAX);
+        if (request->path_count == NAMED_MAX)
+            argp_error(state, "more than %u libraries", NAMED_MAX);
         request->paths[request->path_count++] = arg;
         return 0;
     case KEY_PIN_DIR:

@@ -78,29 +78,44 @@ static int keep_log(enum libbpf_print_level level, const char *format, va_list a
     return 0;
 }
 
-static bool has_tracepoint(const char *name)
+/* The number of arguments of a tracepoint; -1: the kernel does not have it. */
+static int tracepoint_args(const struct btf *btf, const char *name)
 {
-    char type[128];
-    struct btf *btf = btf__load_vmlinux_btf();
-    snprintf(type, sizeof type, "btf_trace_%s", name);
-    bool has = btf != NULL && btf__find_by_name_kind(btf, type, BTF_KIND_TYPEDEF) > 0;
-    btf__free(btf);
-    return has;
+    char type_name[128];
+    snprintf(type_name, sizeof type_name, "btf_trace_%s", name);
+    int id = btf__find_by_name_kind(btf, type_name, BTF_KIND_TYPEDEF);
+    /* A typedef of a pointer to a function, whose first parameter is the program's own. */
+    const struct btf_type *type = id > 0 ? btf__type_by_id(btf, (uint32_t)id) : NULL;
+    for (int step = 0; type != NULL && step < 2; step++)
+        type = btf__type_by_id(btf, type->type);
+    return type != NULL && btf_is_func_proto(type) ? btf_vlen(type) - 1 : -1;
 }
 
-static void configure(struct hakmem *skeleton, const struct collection_options *options, bool multi, bool refresh)
+/* What not every kernel has. */
+static void fit_to_kernel(struct hakmem *skeleton)
+{
+    struct btf *btf = btf__load_vmlinux_btf();
+    if (btf == NULL)
+        return;
+    bpf_program__set_autoload(skeleton->progs.process_before_exec, tracepoint_args(btf, "sched_prepare_exec") >= 0);
+    /* Linux 5.18: programs that read another process's memory. */
+    bpf_program__set_autoload(skeleton->progs.refresh,
+                              btf__find_by_name_kind(btf, "bpf_copy_from_user_task", BTF_KIND_FUNC) > 0);
+    /* The change that made it come before the memory goes gave it a second argument. */
+    skeleton->rodata->memory_outlives_process = tracepoint_args(btf, "sched_process_exit") > 1;
+    btf__free(btf);
+}
+
+static void configure(struct hakmem *skeleton, const struct collection_options *options, bool multi)
 {
     for (unsigned i = 0; i < HK_PROBE_COUNT; i++) {
         struct bpf_program *program = bpf_object__find_program_by_name(skeleton->obj, probe_names[i]);
         bpf_program__set_expected_attach_type(program, multi ? (enum bpf_attach_type)LINKS_UPROBE_MULTI : 0);
     }
-    bpf_program__set_autoload(skeleton->progs.process_before_exec, has_tracepoint("sched_prepare_exec"));
-    bpf_program__set_autoload(skeleton->progs.refresh, refresh);
+    fit_to_kernel(skeleton);
     skeleton->rodata->with_stacks = options->stacks;
-    if (!options->stacks) {
+    if (!options->stacks)
         bpf_map__set_max_entries(skeleton->maps.stacks, 1);
-        bpf_map__set_max_entries(skeleton->maps.stack_counts, 1);
-    }
     if (options->max_processes != 0) {
         bpf_map__set_max_entries(skeleton->maps.processes, options->max_processes);
         bpf_map__set_max_entries(skeleton->maps.accounts, options->max_processes * ACCOUNTS_PER_PROCESS);
@@ -108,34 +123,24 @@ static void configure(struct hakmem *skeleton, const struct collection_options *
     }
 }
 
-static struct hakmem *load_once(const struct collection_options *options, bool multi, bool refresh)
+static struct hakmem *load(const struct collection_options *options, bool multi)
 {
     struct hakmem *skeleton = hakmem__open();
-    if (skeleton == NULL)
-        return NULL;
-    configure(skeleton, options, multi, refresh);
-    int error = hakmem__load(skeleton);
+    int error = skeleton != NULL ? 0 : -errno;
+    if (error == 0) {
+        configure(skeleton, options, multi);
+        error = hakmem__load(skeleton);
+    }
     if (error == 0)
         return skeleton;
     hakmem__destroy(skeleton);
-    errno = -error;
-    return NULL;
-}
-
-/* Programs that read another process's memory came with Linux 5.18: without them the accounts are as the last reports left
- * them. */
-static struct hakmem *load(const struct collection_options *options, bool multi)
-{
-    struct hakmem *skeleton = load_once(options, multi, true);
-    if (skeleton == NULL && errno != EPERM)
-        skeleton = load_once(options, multi, false);
-    if (skeleton == NULL && errno == EPERM)
+    if (error == -EPERM)
         complain(
             "the kernel does not permit loading BPF programs: in a container or user namespace CAP_BPF and CAP_PERFMON "
             "count only if they are the host's");
-    else if (skeleton == NULL)
-        complain("the BPF programs can't be loaded: %s; Linux 5.17 or later is needed. %s", strerror(errno), load_log);
-    return skeleton;
+    else
+        complain("the BPF programs can't be loaded: %s; Linux 5.17 or later is needed. %s", strerror(-error), load_log);
+    return NULL;
 }
 
 /* ---- pinning ---- */
@@ -162,9 +167,7 @@ static bool pin_maps(const struct collection *collection, bool stacks)
     struct bpf_map *map;
     bpf_object__for_each_map(map, skeleton->obj)
     {
-        bool is_internal = bpf_map__is_internal(map);
-        bool is_stacks = map == skeleton->maps.stacks || map == skeleton->maps.stack_counts;
-        if (is_internal || map == skeleton->maps.summary || (is_stacks && !stacks))
+        if (bpf_map__is_internal(map) || map == skeleton->maps.summary || (map == skeleton->maps.stacks && !stacks))
             continue;
         if (!pin(bpf_map__fd(map), collection->dir, "maps/", bpf_map__name(map)))
             return false;
@@ -206,7 +209,7 @@ static uint64_t boot_time(void)
 static bool prepare_maps(const struct collection *collection)
 {
     struct hk_executable others = {.inode = 0};
-    struct hk_totals nothing;
+    struct hk_ended nothing;
     uint32_t key = 0;
     memset(&nothing, 0, sizeof nothing);
     if (bpf_map_update_elem(bpf_map__fd(collection->skeleton->maps.summary), &key, &collection->summary, BPF_ANY) ==
@@ -240,6 +243,7 @@ bool collection_make(struct collection *collection, const struct collection_opti
     collection->skeleton = load(options, multi);
     if (collection->skeleton == NULL)
         return false;
+    collection->summary.with_exits = !collection->skeleton->rodata->memory_outlives_process;
     for (unsigned i = 0; i < HK_PROBE_COUNT; i++)
         collection->programs[i] =
             bpf_program__fd(bpf_object__find_program_by_name(collection->skeleton->obj, probe_names[i]));

@@ -155,6 +155,49 @@ static double class_slabs(const struct tick *tick, const void *row)
     return (double)((const struct tick_class *)row)->now.slabs;
 }
 
+#define ENDED_COUNT(name, rate)                                                                  \
+    static double ended_##name(const struct tick *tick, const void *row)                         \
+    {                                                                                            \
+        (void)tick;                                                                              \
+        return (double)tick_count(&((const struct tick_ended *)row)->sums.totals.account, rate); \
+    }
+
+ENDED_COUNT(allocs, RATE_ALLOCS)
+ENDED_COUNT(misses, RATE_MISSES)
+ENDED_COUNT(drains, RATE_DRAINS)
+ENDED_COUNT(fallbacks, RATE_SHARED_FAIL)
+ENDED_COUNT(ace_fails, RATE_ACE_FAIL)
+ENDED_COUNT(alloc_fails, RATE_ALLOC_FAIL)
+
+static double ended_failures(const struct tick *tick, const void *row)
+{
+    return ended_ace_fails(tick, row) + ended_alloc_fails(tick, row);
+}
+
+static const char *ended_name(const void *row)
+{
+    return ((const struct tick_ended *)row)->name;
+}
+
+static double ended_processes(const struct tick *tick, const void *row)
+{
+    (void)tick;
+    return (double)((const struct tick_ended *)row)->sums.totals.processes;
+}
+
+static double ended_hit_rate(const struct tick *tick, const void *row)
+{
+    (void)tick;
+    const struct hk_class_account *account = &((const struct tick_ended *)row)->sums.totals.account;
+    return tick_hit_rate(account->allocs, account->misses);
+}
+
+static double ended_misuses(const struct tick *tick, const void *row)
+{
+    (void)tick;
+    return (double)tick_sum(((const struct tick_ended *)row)->sums.events.misuses, HK_MISUSES);
+}
+
 static void print_pid(char *out, double value)
 {
     snprintf(out, CELL_SIZE, "%.0f", value);
@@ -194,9 +237,18 @@ static const struct column class_columns[] = {
     {"slabhit%", 9, false, class_superslab_hit_rate, print_percent, NULL},
 };
 
-const struct table tables[] = {
+static const struct column ended_columns[] = {
+    {" executable", -20, false, NULL, NULL, ended_name},      {"ended", 7, false, ended_processes, print_number, NULL},
+    {"allocs", 8, false, ended_allocs, print_number, NULL},   {"hit%", 6, false, ended_hit_rate, print_percent, NULL},
+    {"misses", 8, false, ended_misses, print_number, NULL},   {"drains", 8, false, ended_drains, print_number, NULL},
+    {"fallb", 7, false, ended_fallbacks, print_number, NULL}, {"fails", 7, false, ended_failures, print_number, NULL},
+    {"misuse", 8, false, ended_misuses, print_number, NULL},
+};
+
+const struct table tables[TABLES] = {
     [TABLE_PROCESSES] = {process_columns, sizeof process_columns / sizeof process_columns[0], 2},
     [TABLE_CLASSES] = {class_columns, sizeof class_columns / sizeof class_columns[0], 0},
+    [TABLE_ENDED] = {ended_columns, sizeof ended_columns / sizeof ended_columns[0], 1},
 };
 
 static void place(const struct column *column, const char *text, int used, char *out, size_t size)
@@ -259,10 +311,19 @@ static int compare_rows(const void *a, const void *b, void *argument)
 size_t table_rows(enum table_kind kind, const struct tick *tick, const struct tick_process *process, size_t sort,
                   bool descending, const void ***rows)
 {
-    size_t count = kind == TABLE_PROCESSES ? tick->process_count : process->class_count;
+    const struct {
+        const void *first;
+        size_t count, size;
+    } arrays[TABLES] = {
+        [TABLE_PROCESSES] = {tick->processes, tick->process_count, sizeof *tick->processes},
+        [TABLE_CLASSES] = {process != NULL ? process->classes : NULL, process != NULL ? process->class_count : 0,
+                           sizeof *process->classes},
+        [TABLE_ENDED] = {tick->ended, tick->ended_count, sizeof *tick->ended},
+    };
+    size_t count = arrays[kind].count;
     *rows = tick_grow(NULL, count + 1, sizeof **rows);
     for (size_t i = 0; i < count; i++)
-        (*rows)[i] = kind == TABLE_PROCESSES ? (const void *)&tick->processes[i] : (const void *)&process->classes[i];
+        (*rows)[i] = (const char *)arrays[kind].first + i * arrays[kind].size;
     struct order order = {tick, &tables[kind].columns[sort], descending};
     qsort_r(*rows, count, sizeof **rows, compare_rows, &order);
     return count;

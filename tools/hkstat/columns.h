@@ -7,13 +7,13 @@
 
 #define CELL_SIZE 64
 
-enum table_kind { TABLE_PROCESSES, TABLE_CLASSES };
+enum table_kind { TABLE_PROCESSES, TABLE_CLASSES, TABLE_ENDED, TABLES };
 
 struct column {
     const char *title; /* as in "alloc/s" */
     int width;         /* columns of the screen, the space before it included; negative: aligned left */
     bool is_rate;
-    /* What the cell shows, and what the table is sorted by; NAN: not known. A row is a tick_process or a tick_class. */
+    /* What the cell shows, and what the table is sorted by; NAN: not known. A row is a tick_process, tick_class or tick_ended. */
     double (*value)(const struct tick *tick, const void *row);
     void (*print)(char *out, double value);
     const char *(*text)(const void *row); /* a column of text, which sorts by text; NULL: of numbers */
@@ -25,7 +25,7 @@ struct table {
     size_t first_sort; /* the column that it is sorted by at first */
 };
 
-extern const struct table tables[]; /* by enum table_kind */
+extern const struct table tables[TABLES]; /* by enum table_kind */
 
 /* Write the column's title, or a row's cell, to `out` of `size` bytes: |width| columns wide. */
 void column_title(const struct column *column, const struct tick *tick, char *out, size_t size);

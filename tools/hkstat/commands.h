@@ -1,4 +1,4 @@
-/* commands.h - the commands of hkstat that attach and detach. Each parses its own arguments, argv[0] being the command's
+/* commands.h - the commands of hkstat that are not about ticks. Each parses its own arguments, argv[0] being the command's
  * name, writes what it did to standard output and what went wrong to standard error. Not thread-safe. */
 #ifndef HKSTAT_COMMANDS_H
 #define HKSTAT_COMMANDS_H
@@ -11,5 +11,8 @@ int hkstat_detach(int argc, char **argv);
 
 /* `hkstat status`: 0 if something is attached, else 1. */
 int hkstat_status(int argc, char **argv);
+
+/* `hkstat stacks`: 0 once what is there is shown, else 1. */
+int hkstat_stacks(int argc, char **argv);
 
 #endif

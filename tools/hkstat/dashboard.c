@@ -20,7 +20,7 @@
 #define KEY_ESCAPE 27
 #define KEY_CONTROL_L 12
 
-enum view { VIEW_PROCESSES, VIEW_PROCESS };
+enum view { VIEW_PROCESSES, VIEW_ENDED, VIEW_PROCESS, VIEW_EXECUTABLE };
 
 struct dashboard {
     struct source *source;
@@ -36,8 +36,9 @@ struct dashboard {
 
     enum view view;
     enum panel panel;
-    struct table_view tables[2]; /* by enum table_kind */
+    struct table_view tables[TABLES];
     struct hk_process_key opened;
+    struct hk_executable opened_executable;
     size_t histogram; /* 0: all classes, else the class's place + 1 */
     size_t offset;    /* of the panels that scroll by lines */
 
@@ -70,12 +71,37 @@ static bool passes_filter(const struct dashboard *board, const struct tick_proce
 
 static enum table_kind kind_of(const struct dashboard *board)
 {
-    return board->view == VIEW_PROCESSES ? TABLE_PROCESSES : TABLE_CLASSES;
+    return board->view == VIEW_PROCESSES ? TABLE_PROCESSES : board->view == VIEW_PROCESS ? TABLE_CLASSES : TABLE_ENDED;
+}
+
+/* A list that was opened by itself, or one of what is in it. */
+static bool is_list(const struct dashboard *board)
+{
+    return board->view == VIEW_PROCESSES || board->view == VIEW_ENDED;
 }
 
 static struct tick_process *opened_process(const struct dashboard *board)
 {
     return tick_find(board->tick, &board->opened);
+}
+
+static const struct tick_ended *opened_executable(const struct dashboard *board)
+{
+    for (size_t i = 0; i < board->tick->ended_count; i++) {
+        if (memcmp(&board->tick->ended[i].executable, &board->opened_executable, sizeof board->opened_executable) == 0)
+            return &board->tick->ended[i];
+    }
+    return NULL;
+}
+
+/* Whether a row is what the selection was on when the rows were made last. */
+static bool was_selected(const struct dashboard *board, const void *row)
+{
+    const struct tick_process *process = row;
+    const struct tick_ended *ended = row;
+    if (board->view == VIEW_PROCESSES)
+        return memcmp(&process->info.key, &board->opened, sizeof board->opened) == 0;
+    return memcmp(&ended->executable, &board->opened_executable, sizeof board->opened_executable) == 0;
 }
 
 /* Make the rows anew; the selection stays on the row's process or class while the order changes around it. */
@@ -91,24 +117,27 @@ static void make_rows(struct dashboard *board, bool keep)
         return;
     size_t count = table_rows(kind, board->tick, process, view->sort, view->descending, &board->rows);
     for (size_t i = 0; i < count; i++) {
-        if (kind == TABLE_CLASSES || passes_filter(board, board->rows[i]))
+        if (kind != TABLE_PROCESSES || passes_filter(board, board->rows[i]))
             board->rows[board->row_count++] = board->rows[i];
     }
-    if (kind == TABLE_CLASSES || !keep)
+    if (!is_list(board) || !keep)
         return;
     for (size_t i = 0; i < board->row_count; i++) {
-        const struct tick_process *row = board->rows[i];
-        if (row->info.key.pid == board->opened.pid && row->info.key.start_time == board->opened.start_time)
+        if (was_selected(board, board->rows[i]))
             view->selected = i;
     }
 }
 
-/* Remember which process the selection is on. */
+/* Remember what the selection is on. */
 static void note_selected(struct dashboard *board)
 {
-    const struct table_view *view = &board->tables[TABLE_PROCESSES];
-    if (board->view == VIEW_PROCESSES && view->selected < board->row_count)
+    const struct table_view *view = &board->tables[kind_of(board)];
+    if (!is_list(board) || view->selected >= board->row_count)
+        return;
+    if (board->view == VIEW_PROCESSES)
         board->opened = ((const struct tick_process *)board->rows[view->selected])->info.key;
+    else
+        board->opened_executable = ((const struct tick_ended *)board->rows[view->selected])->executable;
 }
 
 static void next_tick(struct dashboard *board)
@@ -142,6 +171,9 @@ static void draw_head(const struct dashboard *board)
         0, x, PAINT_PLAIN, " %s %.3gs  processes %zu  ", source_is_record(board->source) ? "record" : "every",
         (double)(source_is_record(board->source) ? tick->interval_ms : board->interval_ms) / 1e3, tick->process_count);
     x = draw_format(0, x, lost != 0 ? PAINT_BAD : PAINT_PLAIN, "lost %" PRIu64 " ", lost);
+    uint64_t misuses = tick_misuses(tick);
+    if (misuses != 0)
+        x = draw_format(0, x, PAINT_BAD, " misuse %" PRIu64 " ", misuses);
     if (!tick->refreshed)
         x = draw_text(0, x, PAINT_DIM, " lagging");
     if (board->paused)
@@ -170,7 +202,11 @@ static void draw_foot(const struct dashboard *board)
     else if (board->result != SOURCE_TICK)
         draw_text(y, 0, PAINT_BAD, board->message);
     else if (board->view == VIEW_PROCESSES)
-        draw_text(y, 0, PAINT_DIM, "? help  Enter open  <> sort  / filter  Space pause  +- interval  q quit");
+        draw_text(y, 0, PAINT_DIM, "? help  Enter open  e ended  <> sort  / filter  Space pause  +- interval  q quit");
+    else if (board->view == VIEW_ENDED)
+        draw_text(y, 0, PAINT_DIM, "? help  Enter open  e processes  <> sort  Space pause  Esc back  q quit");
+    else if (board->view == VIEW_EXECUTABLE)
+        draw_text(y, 0, PAINT_DIM, "? help  j k scroll  Space pause  +- interval  Esc back  q quit");
     else
         draw_text(y, 0, PAINT_DIM, "? help  Tab panel  <> sort  Space pause  +- interval  Esc back  q quit");
 }
@@ -180,7 +216,8 @@ static void draw_help(struct area area)
     static const char *const lines[] = {
         "up down j k     select, or scroll       Home End PgUp PgDn   further",
         "Enter           open a process          Esc Backspace        back to all",
-        "Tab left right  another panel           1 2 3 4 5            that panel",
+        "e               processes that ended, by executable",
+        "Tab left right  another panel           1 2 3 4 5 6          that panel",
         "< >             sort by another column  r                    the other way",
         "/               filter by name or pid   Space p              pause",
         "+ -             interval                n                    step, in a pause",
@@ -230,9 +267,24 @@ static void draw_process(struct dashboard *board, struct area area)
     case PANEL_MAP:
         panel_map(area, process, source_is_record(board->source), &board->offset);
         break;
+    case PANEL_STACKS:
+        panel_stacks(area, process, source_pins(board->source), &board->offset);
+        break;
     case PANELS:
         break;
     }
+}
+
+static void draw_executable(struct dashboard *board, struct area area)
+{
+    const struct tick_ended *ended = opened_executable(board);
+    if (ended == NULL) { /* after a detach */
+        draw_text(area.top, 0, PAINT_BAD, "nothing is known of it any more: Esc goes back");
+        return;
+    }
+    draw_format(area.top++, 0, PAINT_BOLD, "%s: %" PRIu64 " processes that ended", ended->name,
+                ended->sums.totals.processes);
+    panel_ended(area, ended, &board->offset);
 }
 
 static void draw(struct dashboard *board)
@@ -244,8 +296,10 @@ static void draw(struct dashboard *board)
         draw_help(area);
     else if (board->view == VIEW_PROCESS)
         draw_process(board, area);
+    else if (board->view == VIEW_EXECUTABLE)
+        draw_executable(board, area);
     else
-        panel_table(area, TABLE_PROCESSES, board->tick, board->rows, board->row_count, &board->tables[TABLE_PROCESSES],
+        panel_table(area, kind_of(board), board->tick, board->rows, board->row_count, &board->tables[kind_of(board)],
                     board->utf8);
     draw_foot(board);
     note_selected(board);
@@ -257,9 +311,9 @@ static void draw(struct dashboard *board)
 /* What j, k and their kin move in what is on the screen. */
 static size_t *moved(struct dashboard *board)
 {
-    if (board->view == VIEW_PROCESSES || board->panel == PANEL_CLASSES)
+    if (is_list(board) || (board->view == VIEW_PROCESS && board->panel == PANEL_CLASSES))
         return &board->tables[kind_of(board)].selected;
-    return board->panel == PANEL_HISTOGRAMS ? &board->histogram : &board->offset;
+    return board->view == VIEW_PROCESS && board->panel == PANEL_HISTOGRAMS ? &board->histogram : &board->offset;
 }
 
 /* What is drawn brings it back within bounds from above. */
@@ -292,10 +346,16 @@ static void show_panel(struct dashboard *board, enum panel panel)
     board->offset = 0;
 }
 
-static void open_process(struct dashboard *board)
+/* Open what is selected. */
+static void open_row(struct dashboard *board)
 {
-    if (board->view == VIEW_PROCESS || board->row_count == 0)
+    if (!is_list(board) || board->row_count == 0)
         return;
+    board->offset = 0;
+    if (board->view == VIEW_ENDED) {
+        board->view = VIEW_EXECUTABLE;
+        return;
+    }
     board->view = VIEW_PROCESS;
     board->panel = PANEL_CLASSES;
     board->histogram = 0;
@@ -307,8 +367,16 @@ static void go_back(struct dashboard *board)
 {
     if (board->view == VIEW_PROCESSES)
         board->filter[0] = '\0';
-    board->view = VIEW_PROCESSES;
+    board->view = board->view == VIEW_EXECUTABLE ? VIEW_ENDED : VIEW_PROCESSES;
     make_rows(board, true);
+}
+
+static void show_ended(struct dashboard *board)
+{
+    if (is_list(board)) {
+        board->view = board->view == VIEW_PROCESSES ? VIEW_ENDED : VIEW_PROCESSES;
+        make_rows(board, true);
+    }
 }
 
 static void edit_filter(struct dashboard *board, int key)
@@ -408,7 +476,10 @@ static void handle_key(struct dashboard *board, int key)
     case '\n':
     case '\r':
     case KEY_ENTER:
-        open_process(board);
+        open_row(board);
+        break;
+    case 'e':
+        show_ended(board);
         break;
     case KEY_ESCAPE:
     case KEY_BACKSPACE:
@@ -482,7 +553,9 @@ enum source_result dashboard_run(struct source *source, const struct tick *tick,
         .history = history_new(),
         .interval_ms = FIRST_INTERVAL_MS,
         .due_ms = now_ms() + FIRST_INTERVAL_MS,
-        .tables = {{.sort = tables[TABLE_PROCESSES].first_sort, .descending = true}, {.sort = 0}},
+        .tables = {{.sort = tables[TABLE_PROCESSES].first_sort, .descending = true},
+                   {.sort = 0},
+                   {.sort = tables[TABLE_ENDED].first_sort, .descending = true}},
     };
     error[0] = '\0';
     SCREEN *screen = newterm(NULL, stdout, stdin);
@@ -504,7 +577,7 @@ enum source_result dashboard_run(struct source *source, const struct tick *tick,
     make_rows(&board, false);
     if (process != NULL) {
         board.opened = process->info.key;
-        open_process(&board);
+        open_row(&board);
     }
     run(&board, stop_signal);
     endwin();

@@ -82,6 +82,19 @@ void draw_bar(int y, int x, int width, double share, enum paint paint)
     draw_text(y, x, paint, text);
 }
 
+bool draw_range(const uint64_t *counts, size_t length, size_t *first, size_t *last, uint64_t *most)
+{
+    *most = 0;
+    for (size_t i = 0; i < length; i++) {
+        if (counts[i] == 0)
+            continue;
+        *first = *most != 0 ? *first : i;
+        *last = i;
+        *most = counts[i] > *most ? counts[i] : *most;
+    }
+    return *most != 0;
+}
+
 void draw_curve(int y, int x, int width, const float *values, size_t count)
 {
     static const char *const blocks[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};

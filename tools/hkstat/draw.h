@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum paint { PAINT_PLAIN, PAINT_BOLD, PAINT_DIM, PAINT_BAR, PAINT_GOOD, PAINT_BAD, PAINT_TITLE, PAINT_SELECTED };
 
@@ -19,6 +20,9 @@ void draw_fill(int y, int x, enum paint paint);
 
 /* A bar of `share` (0..1) of `width` columns; something shows unless the share is 0. */
 void draw_bar(int y, int x, int width, double share, enum paint paint);
+
+/* Which buckets of a histogram there are to draw, from the first to the last that isn't 0, and the greatest. False: all are 0. */
+bool draw_range(const uint64_t *counts, size_t length, size_t *first, size_t *last, uint64_t *most);
 
 /* The last `width` of `count` values as a curve one line high, its top at the greatest; NAN leaves a gap. */
 void draw_curve(int y, int x, int width, const float *values, size_t count);

@@ -44,7 +44,7 @@ const char *const misuse_words[] = {
 };
 CHECK_WORDS(misuse_words, HK_MISUSES);
 
-const char *const lost_words[] = {"map_full", "read_fault", "bad_class", "bad_account", "busy"};
+const char *const lost_words[] = {"map_full", "read_fault", "bad_class", "bad_account", "busy", "stack"};
 CHECK_WORDS(lost_words, HK_LOST_REASONS);
 
 #define ACCOUNT(name, member, words) FIELD(struct hk_class_account, name, member, words)
@@ -112,25 +112,28 @@ const unsigned level_known[] = {
 };
 CHECK_WORDS(level_known, COUNT_OF(level_list));
 
+#define EVENT(name, member) FIELD(struct hk_events, name, member, NULL)
+
 static const struct field event_list[] = {
-    PROCESS("superslab_maps", superslab_maps),
-    PROCESS("superslab_unmaps", superslab_unmaps),
-    PROCESS("legacy_maps", legacy_maps),
-    PROCESS("legacy_unmaps", legacy_unmaps),
-    PROCESS("purges", purges),
-    PROCESS("thread_starts", thread_starts),
-    PROCESS("thread_exits", thread_exits),
-    PROCESS("caps_raised", caps_raised),
-    PROCESS("caps_lowered", caps_lowered),
-    PROCESS("alloc_fail_sizes", alloc_fail_sizes),
-    FIELD(struct hk_process, "misuses", misuses, misuse_words),
+    EVENT("superslab_maps", superslab_maps),
+    EVENT("superslab_unmaps", superslab_unmaps),
+    EVENT("legacy_maps", legacy_maps),
+    EVENT("legacy_unmaps", legacy_unmaps),
+    EVENT("purges", purges),
+    EVENT("thread_starts", thread_starts),
+    EVENT("thread_exits", thread_exits),
+    EVENT("caps_raised", caps_raised),
+    EVENT("caps_lowered", caps_lowered),
+    EVENT("stacks", stacks),
+    EVENT("alloc_fail_sizes", alloc_fail_sizes),
+    FIELD(struct hk_events, "misuses", misuses, misuse_words),
 };
 const struct field_table event_fields = TABLE(event_list);
 
 static const struct field ace_size_list[] = {
-    PROCESS("threshold", ace_fail_sizes[ACE_THRESHOLD]),
-    PROCESS("exhaustion", ace_fail_sizes[ACE_EXHAUSTION]),
-    PROCESS("mapfail", ace_fail_sizes[ACE_MAPFAIL]),
+    EVENT("threshold", ace_fail_sizes[ACE_THRESHOLD]),
+    EVENT("exhaustion", ace_fail_sizes[ACE_EXHAUSTION]),
+    EVENT("mapfail", ace_fail_sizes[ACE_MAPFAIL]),
 };
 CHECK_WORDS(ace_size_list, HK_ACE_FAILS);
 const struct field_table ace_size_fields = TABLE(ace_size_list);

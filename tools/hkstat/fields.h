@@ -23,8 +23,8 @@ extern const struct field_table totals_fields;   /* of struct hk_totals */
 extern const struct field_table process_fields;  /* of struct hk_process: numbers that are always there */
 extern const struct field_table
     level_fields; /* of struct hk_process: absolute numbers; its bit of `known` says if told */
-extern const struct field_table event_fields;    /* of struct hk_process: counted since the attach */
-extern const struct field_table ace_size_fields; /* of struct hk_process: sizes of what ACE failed to serve */
+extern const struct field_table event_fields;    /* of struct hk_events: counted since the attach */
+extern const struct field_table ace_size_fields; /* of struct hk_events: sizes of what ACE failed to serve */
 extern const struct field_table failure_fields;  /* of struct hk_failures */
 extern const struct field_table traffic_fields;  /* of struct hk_traffic */
 extern const struct field_table cap_fields;      /* of struct hk_cap */

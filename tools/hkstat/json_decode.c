@@ -130,16 +130,16 @@ static void get_failures(struct decoding *decoding, const json_t *object, const 
         get_fields(decoding, member(decoding, by, words[i]), &failures[i], &failure_fields);
 }
 
-static void get_since_attach(struct decoding *decoding, const json_t *object, struct hk_process *info)
+static void get_since_attach(struct decoding *decoding, const json_t *object, struct hk_events *events)
 {
-    get_fields(decoding, object, info, &event_fields);
+    get_fields(decoding, object, events, &event_fields);
     const json_t *traffic = member(decoding, object, "traffic");
     for (size_t i = 0; i < HK_PURPOSES; i++)
-        get_fields(decoding, member(decoding, traffic, purpose_words[i]), &info->traffic[i], &traffic_fields);
-    get_failures(decoding, object, "shared_fails", info->shared_fails, HK_SHARED_FAILS, shared_fail_words);
-    get_failures(decoding, object, "ace_fails", info->ace_fails, HK_ACE_FAILS, ace_fail_words);
-    get_fields(decoding, member(decoding, object, "ace_fail_sizes"), info, &ace_size_fields);
-    get_fields(decoding, member(decoding, object, "alloc_fails"), &info->alloc_fails, &failure_fields);
+        get_fields(decoding, member(decoding, traffic, purpose_words[i]), &events->traffic[i], &traffic_fields);
+    get_failures(decoding, object, "shared_fails", events->shared_fails, HK_SHARED_FAILS, shared_fail_words);
+    get_failures(decoding, object, "ace_fails", events->ace_fails, HK_ACE_FAILS, ace_fail_words);
+    get_fields(decoding, member(decoding, object, "ace_fail_sizes"), events, &ace_size_fields);
+    get_fields(decoding, member(decoding, object, "alloc_fails"), &events->alloc_fails, &failure_fields);
 }
 
 static void get_levels(struct decoding *decoding, const json_t *object, struct hk_process *info)
@@ -164,7 +164,7 @@ static void get_process(struct decoding *decoding, const json_t *object, struct 
     process->info.account = get_boolean(decoding, object, "account_known");
     process->complete = get_boolean(decoding, object, "complete");
     get_levels(decoding, object, &process->info);
-    get_since_attach(decoding, member(decoding, object, "since_attach"), &process->info);
+    get_since_attach(decoding, member(decoding, object, "since_attach"), &process->info.events);
     const json_t *classes = member(decoding, object, "classes"), *class;
     size_t i;
     if (!json_is_array(classes))
@@ -178,9 +178,10 @@ static void get_ended(struct decoding *decoding, const json_t *object, struct ti
     get_text(decoding, object, "executable", ended->name, sizeof ended->name);
     ended->executable.device = get_count(decoding, object, "device", TICK_MOST);
     ended->executable.inode = get_count(decoding, object, "inode", TICK_MOST);
-    ended->totals.processes = get_count(decoding, object, "processes", TICK_MOST);
-    get_fields(decoding, object, &ended->totals.account, &account_fields);
-    get_fields(decoding, object, &ended->totals, &totals_fields);
+    ended->sums.totals.processes = get_count(decoding, object, "processes", TICK_MOST);
+    get_fields(decoding, object, &ended->sums.totals.account, &account_fields);
+    get_fields(decoding, object, &ended->sums.totals, &totals_fields);
+    get_since_attach(decoding, member(decoding, object, "since_attach"), &ended->sums.events);
 }
 
 static void get_tick(struct decoding *decoding, const json_t *object, struct tick *tick)

@@ -107,24 +107,24 @@ static json_t *failures_by(const struct hk_failures *failures, size_t length, co
     return object;
 }
 
-static json_t *since_attach_object(const struct hk_process *info)
+static json_t *since_attach_object(const struct hk_events *events)
 {
     json_t *object = checked(json_object());
-    set_fields(object, info, &event_fields);
+    set_fields(object, events, &event_fields);
     json_t *traffic = checked(json_object());
     for (size_t i = 0; i < HK_PURPOSES; i++) {
         json_t *of_one = checked(json_object());
-        set_fields(of_one, &info->traffic[i], &traffic_fields);
+        set_fields(of_one, &events->traffic[i], &traffic_fields);
         set(traffic, purpose_words[i], of_one);
     }
     set(object, "traffic", traffic);
-    set(object, "shared_fails", failures_by(info->shared_fails, HK_SHARED_FAILS, shared_fail_words));
-    set(object, "ace_fails", failures_by(info->ace_fails, HK_ACE_FAILS, ace_fail_words));
+    set(object, "shared_fails", failures_by(events->shared_fails, HK_SHARED_FAILS, shared_fail_words));
+    set(object, "ace_fails", failures_by(events->ace_fails, HK_ACE_FAILS, ace_fail_words));
     json_t *ace_sizes = checked(json_object());
-    set_fields(ace_sizes, info, &ace_size_fields);
+    set_fields(ace_sizes, events, &ace_size_fields);
     set(object, "ace_fail_sizes", ace_sizes);
     json_t *alloc_fails = checked(json_object());
-    set_fields(alloc_fails, &info->alloc_fails, &failure_fields);
+    set_fields(alloc_fails, &events->alloc_fails, &failure_fields);
     set(object, "alloc_fails", alloc_fails);
     return object;
 }
@@ -148,7 +148,7 @@ static json_t *process_object(const struct tick *tick, const struct tick_process
         bool known = (process->info.known & level_known[i]) != 0;
         set(object, field->name, known ? field_value(field, &process->info) : json_null());
     }
-    set(object, "since_attach", since_attach_object(&process->info));
+    set(object, "since_attach", since_attach_object(&process->info.events));
     json_t *classes = checked(json_array());
     for (size_t i = 0; i < process->class_count; i++)
         append(classes, class_object(tick, &process->classes[i]));
@@ -162,9 +162,10 @@ static json_t *ended_object(const struct tick_ended *ended)
     set(object, "executable", json_string_nocheck(ended->name));
     set(object, "device", count(ended->executable.device));
     set(object, "inode", count(ended->executable.inode));
-    set(object, "processes", count(ended->totals.processes));
-    set_account(object, &ended->totals.account);
-    set_fields(object, &ended->totals, &totals_fields);
+    set(object, "processes", count(ended->sums.totals.processes));
+    set_account(object, &ended->sums.totals.account);
+    set_fields(object, &ended->sums.totals, &totals_fields);
+    set(object, "since_attach", since_attach_object(&ended->sums.events));
     return object;
 }
 

@@ -1,4 +1,4 @@
-/* hkstat - shows what hakmem does in running processes. Attaching and detaching are commands of their own (commands.h). */
+/* hkstat - shows what hakmem does in running processes. Commands that are not about ticks are in files of their own (commands.h). */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -235,7 +235,8 @@ int main(int argc, char **argv)
         int (*run)(int argc, char **argv);
     } commands[] = {{"attach", "hkstat attach", hkstat_attach},
                     {"detach", "hkstat detach", hkstat_detach},
-                    {"status", "hkstat status", hkstat_status}};
+                    {"status", "hkstat status", hkstat_status},
+                    {"stacks", "hkstat stacks", hkstat_stacks}};
     setlocale(LC_CTYPE, "");
     for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof commands[0]; i++) {
         if (strcmp(argv[1], commands[i].name) == 0) {

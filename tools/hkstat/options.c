@@ -128,6 +128,7 @@ static const struct argp parsers[] = {
                    "  hkstat attach [OPTION...]\n"
                    "  hkstat detach [OPTION...]\n"
                    "  hkstat status [OPTION...]\n"
+                   "  hkstat stacks [OPTION...]\n"
                    "  hkstat record FILE [OPTION...] [INTERVAL [COUNT]]\n"
                    "  hkstat replay FILE [OPTION...]",
         },

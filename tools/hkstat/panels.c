@@ -8,11 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "callers.h"
 #include "draw.h"
 #include "fields.h"
 #include "occupancy.h"
 
-const char *const panel_names[PANELS] = {"classes", "histograms", "events", "history", "map"};
+const char *const panel_names[PANELS] = {"classes", "histograms", "events", "history", "map", "stacks"};
 
 /* ---- tables ---- */
 
@@ -82,28 +83,6 @@ static void draw_bucket(const struct strip *strip, int y, const char *label, uin
     draw_bar(y, x, strip->right - x - 1, most == 0 ? 0 : (double)count / (double)most, PAINT_BAR);
 }
 
-/* The bounds of what is not 0; false if all is. */
-static bool filled_range(const uint64_t *counts, size_t length, size_t *first, size_t *last)
-{
-    bool filled = false;
-    for (size_t i = 0; i < length; i++) {
-        if (counts[i] == 0)
-            continue;
-        *first = filled ? *first : i;
-        *last = i;
-        filled = true;
-    }
-    return filled;
-}
-
-static uint64_t greatest(const uint64_t *counts, size_t first, size_t last)
-{
-    uint64_t most = 0;
-    for (size_t i = first; i <= last; i++)
-        most = counts[i] > most ? counts[i] : most;
-    return most;
-}
-
 /* The last buckets, if there is no room for all. */
 static size_t first_shown(const struct strip *strip, size_t first, size_t last)
 {
@@ -115,11 +94,11 @@ static size_t first_shown(const struct strip *strip, size_t first, size_t last)
 static void draw_hits(struct strip strip, const uint64_t *counts)
 {
     size_t first = 0, last = 0;
-    if (!filled_range(counts, HK_HITS_BUCKETS, &first, &last)) {
+    uint64_t most;
+    if (!draw_range(counts, HK_HITS_BUCKETS, &first, &last, &most)) {
         draw_text(strip.area.top, strip.left, PAINT_DIM, "  no misses yet");
         return;
     }
-    uint64_t most = greatest(counts, first, last);
     int y = strip.area.top;
     for (size_t i = first_shown(&strip, first, last); i <= last && y < strip.area.bottom; i++) {
         char from[CELL_SIZE], to[CELL_SIZE], label[3 * CELL_SIZE];
@@ -139,11 +118,11 @@ static void draw_hit_rates(struct strip strip, const uint64_t *counts)
     size_t first = 0, last = 0;
     for (size_t i = 0; i < BUCKETS; i++)
         sums[i] = tick_sum(counts + bounds[i], bounds[i + 1] - bounds[i]);
-    if (!filled_range(sums, BUCKETS, &first, &last)) {
+    uint64_t most;
+    if (!draw_range(sums, BUCKETS, &first, &last, &most)) {
         draw_text(strip.area.top, strip.left, PAINT_DIM, "  no reports yet");
         return;
     }
-    uint64_t most = greatest(sums, first, last);
     int y = strip.area.top;
     for (size_t i = first_shown(&strip, first, last); i <= last && y < strip.area.bottom; i++) {
         char label[CELL_SIZE];
@@ -170,158 +149,6 @@ void panel_histograms(struct area area, const struct tick_process *process, cons
     area.top++;
     draw_hits((struct strip){area, 0, middle}, account->hits_per_miss);
     draw_hit_rates((struct strip){area, middle, COLS}, account->hit_rate);
-}
-
-/* ---- events ---- */
-
-/* Lines that are scrolled: those before `offset` are counted only. */
-struct lines {
-    struct area area;
-    size_t offset, count;
-};
-
-static void __attribute__((format(printf, 3, 4)))
-put_line(struct lines *lines, enum paint paint, const char *format, ...)
-{
-    char text[512];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    size_t line = lines->count++;
-    if (line >= lines->offset && line - lines->offset < (size_t)(lines->area.bottom - lines->area.top))
-        draw_text(lines->area.top + (int)(line - lines->offset), 0, paint, text);
-}
-
-static enum paint warn_if(uint64_t count)
-{
-    return count != 0 ? PAINT_BAD : PAINT_PLAIN;
-}
-
-/* "NAME N, NAME N": what of `counts` isn't 0. */
-static const char *listed(char *out, size_t size, const uint64_t *counts, size_t length, const char *const *words)
-{
-    size_t filled = 0;
-    out[0] = '\0';
-    for (size_t i = 0; i < length; i++) {
-        if (counts[i] != 0 && filled < size)
-            filled += (size_t)snprintf(out + filled, size - filled, "%s%s %" PRIu64, filled != 0 ? ", " : "", words[i],
-                                       counts[i]);
-    }
-    return out;
-}
-
-static void put_failures(struct lines *lines, const struct hk_failures *failures)
-{
-    char text[256];
-    if (failures->count == 0)
-        return;
-    put_line(lines, PAINT_PLAIN, "      since attach %" PRIu64 "; errno: %s", failures->count,
-             listed(text, sizeof text, failures->by_errno, HK_ERRNO_KINDS, errno_words));
-    if (tick_sum(failures->by_limit + 1, HK_LIMITS - 1) != 0)
-        put_line(lines, PAINT_PLAIN, "      limit: %s",
-                 listed(text, sizeof text, failures->by_limit, HK_LIMITS, limit_words));
-}
-
-static void put_sizes(struct lines *lines, const uint64_t sizes[HK_SIZE_BUCKETS])
-{
-    size_t first = 0, last = 0;
-    if (!filled_range(sizes, HK_SIZE_BUCKETS, &first, &last))
-        return;
-    uint64_t most = greatest(sizes, first, last);
-    for (size_t i = first; i <= last; i++) {
-        char from[CELL_SIZE];
-        print_bytes(from, ldexp(1, (int)i));
-        put_line(lines, PAINT_PLAIN, "%14s B and more %8" PRIu64, from, sizes[i]);
-        int y = lines->area.top + (int)(lines->count - 1 - lines->offset);
-        if (lines->count > lines->offset && y < lines->area.bottom)
-            draw_bar(y, 40, COLS - 41, (double)sizes[i] / (double)most, PAINT_BAR);
-    }
-}
-
-static void put_account_events(struct lines *lines, const struct tick_process *process)
-{
-    const struct hk_class_account *account = &process->now.account;
-    const struct hk_process *info = &process->info;
-    put_line(lines, PAINT_BOLD, "Refills, by who served them");
-    char share[CELL_SIZE];
-    print_percent(share, tick_superslab_hit_rate(account));
-    for (size_t i = 0; i < HK_SERVERS; i++)
-        put_line(lines, PAINT_PLAIN, "  %-12s %14" PRIu64 "   blocks %14" PRIu64, server_words[i], account->refills[i],
-                 account->refill_blocks[i]);
-    put_line(lines, PAINT_PLAIN, "  SuperSlab hit rate %s %%: chains and slabs that the class already held", share);
-    put_line(lines, PAINT_BOLD, "Drains, by reason");
-    for (size_t i = 0; i < HK_DRAIN_REASONS; i++) {
-        char bytes[CELL_SIZE];
-        print_bytes(bytes, (double)process->now.drain_bytes[i]);
-        put_line(lines, PAINT_PLAIN, "  %-12s %14" PRIu64 "   blocks %14" PRIu64 "   bytes %8s", drain_words[i],
-                 account->drains[i], account->drain_blocks[i], bytes);
-    }
-    put_line(lines, PAINT_BOLD, "Shared pool could not deliver: legacy serves");
-    for (size_t i = 0; i < HK_SHARED_FAILS; i++) {
-        put_line(lines, warn_if(account->shared_fails[i]), "  %-12s %14" PRIu64, shared_fail_words[i],
-                 account->shared_fails[i]);
-        put_failures(lines, &info->shared_fails[i]);
-    }
-    put_line(lines, PAINT_PLAIN, "  legacy blocks: %" PRIu64 " allocated, %" PRIu64 " freed", account->legacy_allocs,
-             account->legacy_frees);
-    put_line(lines, PAINT_BOLD, "ACE could not serve from a cache");
-    for (size_t i = 0; i < HK_ACE_FAILS; i++) {
-        enum paint paint = i == ACE_MAPFAIL ? warn_if(account->ace_fails[i]) : PAINT_PLAIN;
-        put_line(lines, paint, "  %-12s %14" PRIu64, ace_fail_words[i], account->ace_fails[i]);
-        put_failures(lines, &info->ace_fails[i]);
-        put_sizes(lines, info->ace_fail_sizes[i]);
-    }
-    put_line(lines, PAINT_PLAIN, "  caps raised %" PRIu64 ", lowered %" PRIu64 " since attach", info->caps_raised,
-             info->caps_lowered);
-    put_line(lines, PAINT_BOLD, "NULL was returned");
-    put_line(lines, warn_if(account->alloc_fails), "  %-12s %14" PRIu64, "all", account->alloc_fails);
-    put_failures(lines, &info->alloc_fails);
-    put_sizes(lines, info->alloc_fail_sizes);
-}
-
-static void put_kernel_events(struct lines *lines, const struct hk_process *info)
-{
-    put_line(lines, PAINT_BOLD, "Memory to and from the kernel, since attach");
-    for (size_t i = 0; i < HK_PURPOSES; i++) {
-        const struct hk_traffic *traffic = &info->traffic[i];
-        char mapped[CELL_SIZE], unmapped[CELL_SIZE];
-        print_bytes(mapped, (double)traffic->map_bytes);
-        print_bytes(unmapped, (double)traffic->unmap_bytes);
-        put_line(lines, PAINT_PLAIN, "  %-12s mapped %8" PRIu64 " times %8s, unmapped %8" PRIu64 " times %8s",
-                 purpose_words[i], traffic->maps, mapped, traffic->unmaps, unmapped);
-    }
-    put_line(lines, PAINT_BOLD, "Capacity, as the last event told");
-    for (size_t i = 0; i < level_fields.count; i++) {
-        const struct field *field = &level_fields.fields[i];
-        uint64_t value;
-        memcpy(&value, (const char *)info + field->offset, sizeof value);
-        if (info->known & level_known[i])
-            put_line(lines, PAINT_PLAIN, "  %-18s %14" PRIu64, field->name, value);
-        else
-            put_line(lines, PAINT_DIM, "  %-18s %14s", field->name, "not told yet");
-    }
-    put_line(lines, PAINT_BOLD, "Misuse, since attach");
-    for (size_t i = 0; i < HK_MISUSES; i++) {
-        if (info->misuses[i] != 0)
-            put_line(lines, PAINT_BAD, "  %-18s %14" PRIu64, misuse_words[i], info->misuses[i]);
-    }
-    if (tick_sum(info->misuses, HK_MISUSES) == 0)
-        put_line(lines, PAINT_PLAIN, "  none");
-}
-
-void panel_events(struct area area, const struct tick_process *process, size_t *offset)
-{
-    /* Once to count the lines, so that the end is not scrolled out of sight. */
-    struct lines counted = {.area = {0, 0}};
-    put_account_events(&counted, process);
-    put_kernel_events(&counted, &process->info);
-    size_t height = area.bottom > area.top ? (size_t)(area.bottom - area.top) : 0;
-    size_t most = counted.count > height ? counted.count - height : 0;
-    *offset = *offset < most ? *offset : most;
-    struct lines lines = {.area = area, .offset = *offset};
-    put_account_events(&lines, process);
-    put_kernel_events(&lines, &process->info);
 }
 
 /* ---- history ---- */
@@ -407,4 +234,43 @@ void panel_map(struct area area, const struct tick_process *process, bool is_rec
         draw_format(area.top - 1, 0, PAINT_BOLD, "the first %u of them; 0..9 tenths of a slab in use or cached, # all",
                     OCCUPANCY_MOST);
     occupancy_free(&occupancy);
+}
+
+/* ---- stacks ---- */
+
+struct shown_callers {
+    const struct callers *callers;
+    const struct symbols *symbols;
+};
+
+static void put_callers(struct lines *lines, const void *what)
+{
+    const struct shown_callers *shown = what;
+    for (size_t i = 0; i < shown->callers->count; i++) {
+        const struct caller *caller = &shown->callers->list[i];
+        char failure[CELL_SIZE], name[SYMBOLS_NAME_SIZE];
+        callers_failure(&caller->key, failure, sizeof failure);
+        lines_put(lines, PAINT_BOLD, "%" PRIu64 " times: %s", caller->stack.count, failure);
+        for (unsigned k = 0; k < HK_STACK_DEPTH && caller->stack.frames[k] != 0; k++) {
+            symbols_name(shown->symbols, caller->stack.frames[k], k > 0, name);
+            lines_put(lines, PAINT_PLAIN, "    %s", name);
+        }
+    }
+    if (shown->callers->count == 0)
+        lines_put(lines, PAINT_PLAIN, "none: no allocation has failed since the attach");
+}
+
+void panel_stacks(struct area area, const struct tick_process *process, const char *pin_dir, size_t *offset)
+{
+    struct callers callers;
+    char error[CALLERS_ERROR_SIZE] = "a record doesn't hold them";
+    draw_text(area.top++, 0, PAINT_BOLD, "Callers whose allocations failed, since attach");
+    if (pin_dir == NULL || !callers_read(pin_dir, &process->info.key, &callers, error)) {
+        draw_format(area.top, 0, PAINT_PLAIN, "Not shown: %s", error);
+        return;
+    }
+    struct symbols *symbols = symbols_of(&process->info.key);
+    lines_scroll(area, offset, put_callers, &(struct shown_callers){&callers, symbols});
+    symbols_free(symbols);
+    callers_free(&callers);
 }

@@ -5,16 +5,12 @@
 
 #include "columns.h"
 #include "history.h"
+#include "lines.h"
 #include "tick.h"
 
-enum panel { PANEL_CLASSES, PANEL_HISTOGRAMS, PANEL_EVENTS, PANEL_HISTORY, PANEL_MAP, PANELS };
+enum panel { PANEL_CLASSES, PANEL_HISTOGRAMS, PANEL_EVENTS, PANEL_HISTORY, PANEL_MAP, PANEL_STACKS, PANELS };
 
 extern const char *const panel_names[PANELS];
-
-/* Lines top to bottom - 1 of the screen. */
-struct area {
-    int top, bottom;
-};
 
 /* How a table is looked at. `selected` and `offset` are brought within bounds by panel_table(). */
 struct table_view {
@@ -31,7 +27,11 @@ void panel_table(struct area area, enum table_kind kind, const struct tick *tick
 /* Histograms and failures of one class, or, if NULL, of all classes of the process. `offset`: first line, as above. */
 void panel_histograms(struct area area, const struct tick_process *process, const struct tick_class *class);
 void panel_events(struct area area, const struct tick_process *process, size_t *offset);
+void panel_ended(struct area area, const struct tick_ended *ended, size_t *offset);
 void panel_history(struct area area, const struct tick_process *process, const struct history *history);
 void panel_map(struct area area, const struct tick_process *process, bool is_record, size_t *offset);
+
+/* pin_dir: NULL for a record. */
+void panel_stacks(struct area area, const struct tick_process *process, const char *pin_dir, size_t *offset);
 
 #endif

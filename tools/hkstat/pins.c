@@ -17,8 +17,8 @@
 
 #include "complain.h"
 
-static const char *const map_names[] = {"accounts", "caps",   "processes", "ended",  "summary",
-                                        "lost",     "events", "targets",   "stacks", "stack_counts"};
+static const char *const map_names[] = {"accounts", "caps",   "processes", "ended", "summary",
+                                        "lost",     "events", "targets",   "stacks"};
 #define MAP_COUNT (sizeof map_names / sizeof map_names[0])
 
 bool pins_path(char path[PINS_PATH_MAX], const char *dir, const char *format, ...)

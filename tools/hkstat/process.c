@@ -10,6 +10,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "file_system.h"
+
 #define FILES_MAX 512u /* different executable files that one process has mapped */
 
 bool process_start_time(pid_t pid, uint64_t *start_time)
@@ -80,23 +82,31 @@ static int open_same(const char *path, const struct mapped_file *file)
     return -1;
 }
 
-/* Open a mapped file, by whichever way leads to it; *denied says which right was missing if none does. */
+static bool is_refusal(int error)
+{
+    return error == EACCES || error == EPERM;
+}
+
+/* Open a mapped file, by whichever way leads to it; *denied says which right was missing if none does. A path may lead
+ * elsewhere by now, so it comes second. */
 static int open_mapped(pid_t pid, const struct mapped_file *file, enum process_found *denied)
 {
     char path[PATH_MAX + 64];
-    *denied = PROCESS_NO_LIBRARY;
-    int fd = open_same(file->path, file);
+    *denied = file_system_is_served(pid, file->device) ? PROCESS_SERVED : PROCESS_NO_LIBRARY;
+    if (*denied == PROCESS_SERVED)
+        return -1;
+    snprintf(path, sizeof path, "/proc/%d/map_files/%llx-%llx", (int)pid, file->from, file->to);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    bool is_refused = fd < 0 && is_refusal(errno);
+    if (fd < 0)
+        fd = open_same(file->path, file);
     if (fd >= 0)
         return fd;
     snprintf(path, sizeof path, "/proc/%d/root%s", (int)pid, file->path);
     fd = open_same(path, file);
-    if (fd >= 0)
-        return fd;
-    if (errno == EACCES || errno == EPERM)
+    if (fd < 0 && is_refusal(errno))
         *denied = PROCESS_ELSEWHERE;
-    snprintf(path, sizeof path, "/proc/%d/map_files/%llx-%llx", (int)pid, file->from, file->to);
-    fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0 && (errno == EACCES || errno == EPERM) && (*denied != PROCESS_ELSEWHERE || is_deleted(file)))
+    if (fd < 0 && is_refused && (*denied != PROCESS_ELSEWHERE || is_deleted(file)))
         *denied = PROCESS_DELETED;
     return fd;
 }

@@ -19,12 +19,13 @@ enum process_found {
     PROCESS_NO_LIBRARY,    /* none of its files has the probes */
     PROCESS_ELSEWHERE,     /* its file is in another mount namespace: CAP_SYS_PTRACE */
     PROCESS_DELETED,       /* its file was deleted or replaced: CAP_CHECKPOINT_RESTORE */
+    PROCESS_SERVED,        /* its file is on a file system that a process serves: a look at it may never end */
     PROCESS_OTHER_ABI,     /* its library's probes are not those that this tool knows */
     PROCESS_WITHOUT_PROBES /* its library was built without probes */
 };
 
 /* Find the files with hakmem's probes that a process has mapped: at most `most`, their number to *count. Each is opened by
- * its path, or by that path below /proc/PID/root, or by /proc/PID/map_files, whichever is the very file that is mapped.
+ * /proc/PID/map_files, or by its path, or by that path below /proc/PID/root, whichever is the very file that is mapped.
  * Anything but PROCESS_OK: *count is 0, and path, of HK_PATH_LENGTH bytes, names the file in question if there is one. */
 enum process_found library_of_process(pid_t pid, struct library *libraries, unsigned most, unsigned *count, char *path);
 

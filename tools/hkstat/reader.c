@@ -138,11 +138,11 @@ static void visit_cap(struct reading *reading, const void *key, const void *valu
 
 static void visit_ended(struct reading *reading, const void *key, const void *value)
 {
-    if (((const struct hk_totals *)value)->processes == 0)
+    if (((const struct hk_ended *)value)->totals.processes == 0)
         return;
     struct tick_ended *ended = tick_add_ended(reading->tick);
     memcpy(&ended->executable, key, sizeof ended->executable);
-    memcpy(&ended->totals, value, sizeof ended->totals);
+    memcpy(&ended->sums, value, sizeof ended->sums);
     safe_text(ended->name, ended->executable.name, HK_NAME_LENGTH);
 }
 
@@ -222,7 +222,7 @@ static bool read_all(struct reading *reading)
     return read_hash(reading, "accounts", sizeof(struct hk_class_key), sizeof(struct hk_class_account),
                      visit_account) &&
            read_hash(reading, "caps", sizeof(struct hk_class_key), sizeof(struct hk_cap), visit_cap) &&
-           read_hash(reading, "ended", sizeof(struct hk_executable), sizeof(struct hk_totals), visit_ended) &&
+           read_hash(reading, "ended", sizeof(struct hk_executable), sizeof(struct hk_ended), visit_ended) &&
            read_lost(reading);
 }
 

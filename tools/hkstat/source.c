@@ -66,6 +66,11 @@ bool source_is_record(const struct source *source)
     return source->record != NULL;
 }
 
+const char *source_pins(const struct source *source)
+{
+    return source->pin_dir;
+}
+
 /* Read a line, without its end, into source->text: its length, or -1 at the end of the record, with the reason in `error` if
  * that comes early. */
 static ssize_t read_line(struct source *source, char *error)

@@ -32,5 +32,6 @@ enum source_result source_next(struct source *source, const struct tick **tick, 
 enum source_result source_at(struct source *source, int64_t time_ms, const struct tick **tick, char *error);
 
 bool source_is_record(const struct source *source);
+const char *source_pins(const struct source *source); /* the pin folder; NULL: a record */
 
 #endif

@@ -33,7 +33,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 /* "all", or the names of the probes. */
 static void print_probes(uint64_t probes)
 {
-    if (probes == TARGETS_ALL_PROBES || probes == TARGETS_DEFAULT_PROBES) {
+    if (probes == TARGETS_ALL_PROBES || (probes & ~TARGETS_PROBE(thread_exit)) == TARGETS_DEFAULT_PROBES) {
         printf("%s probes\n", probes == TARGETS_ALL_PROBES ? "all" : "default");
         return;
     }
@@ -79,6 +79,7 @@ static bool print_lost(const char *dir)
         [HK_LOST_BAD_CLASS] = "an event told of a class that can't be",
         [HK_LOST_BAD_ACCOUNT] = "an account was not what it should be",
         [HK_LOST_BUSY] = "the process had just called exec",
+        [HK_LOST_STACK] = "a stack could not be walked",
     };
     int map = pins_open_map(dir, "lost", false);
     uint64_t all = 0;

@@ -8,11 +8,11 @@
 #include "collection.h"
 #include "library.h"
 
-/* The default set: every probe that costs nothing to speak of. The others fire with every miss, drain or slab, and what
- * they tell is in the accounts too. */
+/* The default set: every probe that costs nothing to speak of. The others fire with every miss, drain, slab or thread, and
+ * what they tell is in the accounts too. */
 #define TARGETS_DEFAULT_PROBES                                                                                  \
     (TARGETS_ALL_PROBES & ~(TARGETS_PROBE(fast_miss) | TARGETS_PROBE(tls_drain) | TARGETS_PROBE(slab_acquire) | \
-                            TARGETS_PROBE(slab_release)))
+                            TARGETS_PROBE(slab_release) | TARGETS_PROBE(thread_start) | TARGETS_PROBE(thread_exit)))
 #define TARGETS_ALL_PROBES ((UINT64_C(1) << HK_PROBE_COUNT) - 1)
 #define TARGETS_PROBE(name) (UINT64_C(1) << HK_PROBE_IDX_##name)
 

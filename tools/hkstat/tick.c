@@ -211,6 +211,16 @@ struct tick_class *tick_find_class(const struct tick_process *process, uint64_t 
     return NULL;
 }
 
+uint64_t tick_misuses(const struct tick *tick)
+{
+    uint64_t all = 0;
+    for (size_t i = 0; i < tick->process_count; i++)
+        all = tick_add(all, tick_sum(tick->processes[i].info.events.misuses, HK_MISUSES));
+    for (size_t i = 0; i < tick->ended_count; i++)
+        all = tick_add(all, tick_sum(tick->ended[i].sums.events.misuses, HK_MISUSES));
+    return all;
+}
+
 uint64_t tick_count(const struct hk_class_account *account, enum tick_rate rate)
 {
     switch (rate) {

@@ -58,8 +58,8 @@ struct tick_process {
 /* Ended processes of one executable. */
 struct tick_ended {
     struct hk_executable executable;
-    char name[SAFE_TEXT_SIZE(HK_NAME_LENGTH)];
-    struct hk_totals totals;
+    char name[SAFE_TEXT_SIZE(HK_NAME_LENGTH)]; /* safe text of executable.name */
+    struct hk_ended sums;
 };
 
 struct tick {
@@ -102,6 +102,9 @@ void tick_compare(struct tick *tick, const struct tick *before);
 struct tick_process *tick_find(const struct tick *tick, const struct hk_process_key *key);
 struct tick_process *tick_find_pid(const struct tick *tick, uint64_t pid);
 struct tick_class *tick_find_class(const struct tick_process *process, uint64_t class_idx);
+
+/* Caught since the attach, in processes that live and in those that ended. */
+uint64_t tick_misuses(const struct tick *tick);
 
 /* The count that a rate is the change of. */
 uint64_t tick_count(const struct hk_class_account *account, enum tick_rate rate);
