@@ -17,6 +17,8 @@ static size_t chunk_bytes(unsigned class_idx)
     return (size_t)hk_class_units(class_idx) << HK_UNIT_SHIFT;
 }
 
+uint64_t legacy_bytes;
+
 struct slab *legacy_open(unsigned class_idx)
 {
     struct legacy_chunk *chunk = meta_alloc(sizeof *chunk);
@@ -37,6 +39,7 @@ struct slab *legacy_open(unsigned class_idx)
         meta_free(chunk, sizeof *chunk);
         return NULL;
     }
+    atomic_add_relaxed(&legacy_bytes, bytes);
     uint64_t chunks = atomic_add_relaxed(&hk_account.capacity.legacy_chunks, 1) + 1;
     HK_PROBE_FIRE(legacy_alloc, class_idx, base, bytes, chunks);
     return &chunk->slab;
@@ -55,6 +58,7 @@ bool legacy_close(struct slab *slab)
             return false;
     }
     meta_free(slab, sizeof(struct legacy_chunk));
+    atomic_sub_relaxed(&legacy_bytes, bytes);
     uint64_t chunks = atomic_sub_relaxed(&hk_account.capacity.legacy_chunks, 1) - 1;
     HK_PROBE_FIRE(legacy_free, class_idx, base, bytes, chunks);
     return true;

@@ -5,6 +5,9 @@
 #include "base.h"
 #include "slab.h"
 
+/* any: bytes of all chunks. */
+extern HK_HIDDEN uint64_t legacy_bytes;
+
 /* A new slab outside the region for class_idx, entered in the outer map; NULL with ENOMEM. */
 HK_HIDDEN struct slab *legacy_open(unsigned class_idx);
 

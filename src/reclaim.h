@@ -2,7 +2,7 @@
  * bound, since a memory cgroup does not refuse memory, it kills.
  *
  *   free   =  free units that may be dirty  +  runs and mappings that wait in ACE
- *   live   =  units in use, but for runs that wait  +  huge blocks
+ *   live   =  units in use, but for runs that wait  +  the fallback's chunks  +  huge blocks
  *   slack  =  retain + live / 2
  *   free  <=  slack + peak - live,  else it is brought down by half of the slack below that
  *
@@ -19,6 +19,7 @@
 #include "ace_large.h"
 #include "base.h"
 #include "config.h"
+#include "legacy.h"
 #include "superslab.h"
 
 /* The clock as the last tick read it, in ms: a stamp that costs nothing. any: */
@@ -55,7 +56,8 @@ static inline uint64_t reclaim_live_bytes(void)
 {
     uint64_t units = atomic_load_relaxed(&hk_account.capacity.units_used) << HK_UNIT_SHIFT;
     uint64_t waiting = atomic_load_relaxed(&ace_large_posted);
-    return (units > waiting ? units - waiting : 0) + atomic_load_relaxed(&hk_account.capacity.huge_bytes);
+    return (units > waiting ? units - waiting : 0) + atomic_load_relaxed(&legacy_bytes) +
+           atomic_load_relaxed(&hk_account.capacity.huge_bytes);
 }
 
 /* The least of a bound and of what the cgroup's limit leaves beside what is live. */
