@@ -7,7 +7,7 @@
 #include "thread_cache.h"
 
 /* Bytes that every thread's cache may hold in all; beyond them it takes a share of what all threads have together. */
-#define HK_NEW_LIMIT ((size_t)64 << 10)
+#define HK_NEW_LIMIT ((size_t)48 << 10)
 
 /* What the slow paths keep per thread and class. All owner:, but after fork, when the child's one thread owns all. */
 struct cache_class {

@@ -98,7 +98,7 @@ static uint64_t claimed_bytes;
 static uint64_t shared_bytes(void)
 {
     uint64_t live = reclaim_live_bytes();
-    return reclaim_is_tight() ? 0 : reclaim_within_limit(live / 2 > SHARED_BYTES ? live / 2 : SHARED_BYTES, live);
+    return reclaim_is_tight() ? 0 : reclaim_within_limit(live / 4 > SHARED_BYTES ? live / 4 : SHARED_BYTES, live);
 }
 
 /* Raise the thread's limit by half, if what all threads share leaves that. */
@@ -108,7 +108,11 @@ static bool claim(struct hk_thread *thread)
     size_t most = hk_config.cache > thread->limit ? hk_config.cache - thread->limit : 0;
     if (more > most)
         more = most;
-    if (more == 0 || atomic_load_relaxed(&claimed_bytes) + more > shared_bytes())
+    uint64_t claimed = atomic_load_relaxed(&claimed_bytes), shared = shared_bytes();
+    size_t left = shared > claimed ? (size_t)(shared - claimed) : 0;
+    if (more > left)
+        more = left;
+    if (more < CLAIM_BYTES)
         return false;
     atomic_add_relaxed(&claimed_bytes, more);
     thread->limit += more;
