@@ -410,7 +410,7 @@ static size_t purge_sparse(struct class_pool *pool, uint64_t now_ms, uint64_t ag
         purged += slab_purge(slab);
         list_remove(pool, slab);
         list_insert(pool, slab, PURGED);
-            hk_unlock(&pool->lock);
+        hk_unlock(&pool->lock);
         hk_lock(&pool->lock);
     }
 }

@@ -288,7 +288,8 @@ struct slab *superslab_find(const void *ptr)
     if (ss == NULL)
         return NULL;
     unsigned in_superslab = unit % HK_UNITS_PER_SUPERSLAB;
-    uint32_t at_or_below = atomic_load_relaxed(&ss->run_units) & ALL_UNITS >> (HK_UNITS_PER_SUPERSLAB - 1 - in_superslab);
+    uint32_t at_or_below = atomic_load_relaxed(&ss->run_units) &
+                           ALL_UNITS >> (HK_UNITS_PER_SUPERSLAB - 1 - in_superslab);
     if (at_or_below == 0)
         return NULL;
     unsigned first = 31u - (unsigned)__builtin_clz(at_or_below);

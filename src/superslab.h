@@ -20,12 +20,13 @@ struct superslab_link {
 };
 
 struct superslab {
-    uint8_t *base;        /* const: */
-    uint32_t free_units;  /* lock: superslab */
-    uint32_t dirty_units; /* lock: superslab; of the free units, those that may hold old data */
+    uint8_t *base;                                /* const: */
+    uint32_t free_units;                          /* lock: superslab */
+    uint32_t dirty_units;                         /* lock: superslab; of the free units, those that may hold old data */
     struct superslab_link links[SUPERSLAB_KINDS]; /* lock: superslab */
-    uint32_t run_units;    /* lock: superslab; the first units of the runs in use: a run's is the last one at or below its units */
-    uint64_t last_free_ms; /* lock: superslab */
+    uint32_t
+        run_units; /* lock: superslab; the first units of the runs in use: a run's is the last one at or below its units */
+    uint64_t last_free_ms;                    /* lock: superslab */
     struct slab runs[HK_UNITS_PER_SUPERSLAB]; /* by first unit */
     uint64_t bits[HK_UNITS_PER_SUPERSLAB][HK_SLAB_BITMAP_WORDS];
 };

@@ -9,10 +9,10 @@
 #include "shared_pool.h"
 #include "thread.h"
 
-#define CLASS_BYTES ((size_t)1 << 20)        /* the most of one class, or a quarter of the thread's limit */
-#define FREER_BYTES ((size_t)128 << 10)      /* of a class that is only freed here: it wins nothing but larger batches */
-#define SHARED_BYTES ((uint64_t)8 << 20)    /* the least that all threads' limits may come to beside HK_NEW_LIMIT each */
-#define CLAIM_BYTES ((size_t)32 << 10)       /* the least that a limit is raised by */
+#define CLASS_BYTES ((size_t)1 << 20)    /* the most of one class, or a quarter of the thread's limit */
+#define FREER_BYTES ((size_t)128 << 10)  /* of a class that is only freed here: it wins nothing but larger batches */
+#define SHARED_BYTES ((uint64_t)8 << 20) /* the least that all threads' limits may come to beside HK_NEW_LIMIT each */
+#define CLAIM_BYTES ((size_t)32 << 10)   /* the least that a limit is raised by */
 #define TIGHT_BYTES ((uint32_t)16 << 10) /* and near a cgroup's limit, when a sweep is through */
 #define CLOCK_FIRST 64u
 #define CLOCK_MOST 1024u
@@ -132,7 +132,7 @@ static bool grow(struct hk_thread *thread, unsigned class_idx, uint32_t want)
 {
     struct cache_class *cache = &thread->classes[class_idx];
     size_t size = hk_class_size[class_idx];
-    size_t class_bytes = cache->taken == 0                ? FREER_BYTES
+    size_t class_bytes = cache->taken == 0                 ? FREER_BYTES
                          : thread->limit / 4 > CLASS_BYTES ? thread->limit / 4
                                                            : CLASS_BYTES;
     if (want > class_bytes / size)

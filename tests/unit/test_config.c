@@ -18,7 +18,7 @@
 #include "in_child.h"
 
 #define DEFAULTS \
-    "region:default,superslabs:default,cache:4m,decay_ms:100,retain:8m,ace_limit:256m,ace_hit_rate:90,print:0"
+    "region:default,superslabs:default,cache:64m,decay_ms:150,retain:8m,ace_limit:256m,ace_hit_rate:90,print:0"
 
 static const char *program = "/proc/self/exe"; /* what the next one runs */
 static struct child_end end;
@@ -146,12 +146,12 @@ static void a_value_is_taken_with_its_suffix(void **state)
     gives("cache:0000000000000000000000001m", "cache:1m,");
     gives("superslabs:18446744073709551614", "superslabs:18446744073709551614,");
     gives("superslabs:12", "superslabs:12,");
-    gives("cache:default", "cache:4m,");
+    gives("cache:default", "cache:64m,");
     gives(",cache:2m,,", "cache:2m,");
     gives(" cache : 2m , decay_ms:7", "cache:2m,decay_ms:7,");
     gives("cache:1m,cache:2m,cache:3m", "cache:3m,");
     gives("ace_hit_rate:100,superslabs:0,decay_ms:0",
-          "superslabs:0,cache:4m,decay_ms:0,retain:8m,ace_limit:256m,ace_hit_rate:100,");
+          "superslabs:0,cache:64m,decay_ms:0,retain:8m,ace_limit:256m,ace_hit_rate:100,");
 }
 
 static void what_is_printed_can_be_given_again(void **state)
