@@ -36,6 +36,7 @@ void heap_init(void)
         region_init();
         shared_pool_init();
         ace_init();
+        cache_init();
         thread_init();
         atomic_store_release(&initialised, true);
     }

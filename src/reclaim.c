@@ -15,6 +15,7 @@
 #define LIMIT_MAPPED ((uint64_t)16 << 20) /* bytes mapped before the first */
 
 uint64_t reclaim_clock_ms;
+void (*reclaim_own_cache)(void);
 uint64_t reclaim_floor;
 uint64_t reclaim_limit = UINT64_MAX;
 uint64_t reclaim_peak, reclaim_window_peak;
@@ -146,6 +147,8 @@ void reclaim_everything(void)
 {
     int saved = errno;
     uint64_t now_ms = os_now_ms();
+    if (reclaim_own_cache != NULL)
+        reclaim_own_cache();
     ace_decay(now_ms, 0);
     shared_pool_decay(now_ms, 0);
     superslab_purge(now_ms, 0, 0);

@@ -112,7 +112,10 @@ static inline void reclaim_check(void)
  * back, 0 at the cost of a few loads when nothing is due or another thread is at it. */
 HK_HIDDEN size_t reclaim_decay(uint64_t now_ms);
 
-/* MapFail: purge every cache and shrink the region, so that the caller may try once more. Takes ACE's, the pools'
+/* const: after heap_init(). Empties the calling thread's cache, which stands above this layer. */
+extern HK_HIDDEN void (*reclaim_own_cache)(void);
+
+/* MapFail: purge every cache, the calling thread's included, and shrink the region, so that the caller may try once more. Takes ACE's, the pools'
  * and the superslab lock, one at a time: the caller holds none. errno kept. */
 HK_HIDDEN HK_COLD void reclaim_everything(void);
 

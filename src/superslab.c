@@ -125,13 +125,21 @@ struct place {
 static struct place find_place_of(enum superslab_kind kind, unsigned units, uint32_t starts)
 {
     for (unsigned bucket = 31u - (unsigned)__builtin_clz(units); bucket < BUCKETS; bucket++) {
-        unsigned looks = LOOKS;
+        struct place best = {NULL, 0};
+        unsigned looks = LOOKS, least = HK_UNITS_PER_SUPERSLAB + 1;
         for (struct superslab *ss = available[kind][bucket]; ss != NULL && looks > 0; ss = ss->links[kind].next) {
             uint32_t at = run_starts(units_of(ss, kind), units) & starts;
-            if (at != 0)
-                return (struct place){ss, (unsigned)__builtin_ctz(at)};
             looks--;
+            if (at == 0)
+                continue;
+            unsigned left = count_units(ss->free_units);
+            if (left < least) {
+                least = left;
+                best = (struct place){ss, (unsigned)__builtin_ctz(at)};
+            }
         }
+        if (best.ss != NULL)
+            return best;
     }
     return (struct place){NULL, 0};
 }

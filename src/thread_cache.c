@@ -13,6 +13,8 @@
 #define FREER_BYTES ((size_t)128 << 10)  /* of a class that is only freed here: it wins nothing but larger batches */
 #define SHARED_BYTES ((uint64_t)8 << 20) /* the least that all threads' limits may come to beside HK_NEW_LIMIT each */
 #define CLAIM_BYTES ((size_t)32 << 10)   /* the least that a limit is raised by */
+#define FIRST_BATCH 4096u                /* bytes of a class's first refill, 16 blocks at most */
+#define LEAST_BATCH 1024u                /* the same in a thread that may hold no more */
 #define TIGHT_BYTES ((uint32_t)16 << 10) /* and near a cgroup's limit, when a sweep is through */
 #define CLOCK_FIRST 64u
 #define CLOCK_MOST 1024u
@@ -84,10 +86,10 @@ static HK_COLD _Noreturn void stop(struct hk_thread *thread, unsigned class_idx,
     misuse_abort(MISUSE_CORRUPT_LIST, block, hk_class_size[class_idx]);
 }
 
-/* How many blocks a class starts with. */
-static uint32_t first_batch(unsigned class_idx)
+/* `bytes` in blocks. */
+static uint32_t batch_of(unsigned class_idx, uint32_t bytes)
 {
-    uint32_t blocks = 4096u / hk_class_size[class_idx];
+    uint32_t blocks = bytes / hk_class_size[class_idx];
     return blocks > 16 ? 16 : blocks < 1 ? 1 : blocks;
 }
 
@@ -155,23 +157,19 @@ static void set_capacity(struct hk_thread *thread, unsigned class_idx, uint32_t 
     cache->capacity = blocks;
 }
 
-/* How many blocks to fetch where the thread may hold no more. */
-static uint32_t least_batch(const struct cache_class *cache, unsigned class_idx)
-{
-    uint32_t least = 1024u / hk_class_size[class_idx], want = cache->taken / 4 > least ? cache->taken / 4 : least;
-    return want > 16 ? 16 : want < 1 ? 1 : want;
-}
-
-/* How many blocks to fetch: a quarter of what the class has come to hold here, so that a burst of n allocations takes O(log n)
- * refills and overshoots by a quarter at most; and of what is live of it, since others may free what this thread allocates. */
-static uint32_t next_batch(const struct cache_class *cache, unsigned class_idx)
+/* How many blocks to fetch, `least` or more: a quarter of what the class has come to hold here, so that a burst of n allocations
+ * takes O(log n) refills and overshoots by a quarter at most; and of what is live of it, since others may free what this thread
+ * allocates. */
+static uint32_t next_batch(const struct cache_class *cache, unsigned class_idx, uint32_t least)
 {
     const struct hk_class_account *account = &hk_account.classes[class_idx];
     uint64_t gone = atomic_load_relaxed(&account->frees);
     uint64_t made = atomic_load_relaxed(&account->allocs) + atomic_load_relaxed(&account->inherited);
-    uint64_t held = made > gone ? made - gone : 0;
-    uint32_t want = (uint32_t)(held < cache->taken ? held : cache->taken) / 4, first = first_batch(class_idx);
-    return want > first ? want : first;
+    uint64_t held = made > gone ? made - gone : 0, most = CLASS_BYTES / hk_class_size[class_idx];
+    uint64_t quarter = (held < cache->taken ? held : cache->taken) / 4;
+    if (quarter > most)
+        quarter = most;
+    return quarter > least ? (uint32_t)quarter : least;
 }
 
 /* The list is empty: fetch blocks. */
@@ -179,10 +177,10 @@ static bool refill(struct hk_thread *thread, unsigned class_idx, size_t size)
 {
     struct cache_class *cache = &thread->classes[class_idx];
     struct hk_class_account *account = &hk_account.classes[class_idx];
-    uint32_t want = next_batch(cache, class_idx);
+    uint32_t want = next_batch(cache, class_idx, batch_of(class_idx, FIRST_BATCH));
     if (cache->capacity < want && !grow(thread, class_idx, want) &&
         !(cache->taken > 0 && claim(thread) && grow(thread, class_idx, want)))
-        want = least_batch(cache, class_idx);
+        want = next_batch(cache, class_idx, batch_of(class_idx, LEAST_BATCH));
     uint32_t most = cache->capacity > 4 * want ? cache->capacity : 4 * want;
     struct pool_refill got = shared_pool_refill(class_idx, want, most);
     uint64_t misses = atomic_add_relaxed(&account->misses, 1) + 1;
@@ -236,8 +234,8 @@ static void report(struct hk_thread *thread, unsigned class_idx, uint32_t now_ms
     HK_PROBE_FIRE(cache_report, class_idx, account, account_generation(), sizeof *account);
 }
 
-/* All is granted: first take back what classes may hold and don't, then, where they hold too much, drain the longer half of
- * the lists, which have more than half of the bytes, to a quarter. */
+/* All is granted: first take back what classes may hold and don't, then, where they hold too much, drain to a quarter each list
+ * that has half of the mean or more: those have half of all bytes at least. */
 static void scavenge(struct hk_thread *thread)
 {
     unsigned in_use = 0;
@@ -447,6 +445,18 @@ void cache_settle_all(void)
     struct hk_thread *thread = thread_enter();
     for (unsigned class_idx = 0; thread != NULL && class_idx < HK_CACHED_CLASSES; class_idx++)
         settle(thread, class_idx);
+}
+
+/* For reclaim: where memory is refused, what the calling thread keeps for later is needed now. */
+static void give_all(void)
+{
+    if ((uintptr_t)hk_tls.self > 1)
+        cache_drain_all(DRAIN_TRIM);
+}
+
+void cache_init(void)
+{
+    reclaim_own_cache = give_all;
 }
 
 void cache_end(void)

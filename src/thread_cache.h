@@ -157,6 +157,9 @@ HK_HIDDEN void cache_settle_all(void);
 /* Give everything that the calling thread's cache holds to the slabs. */
 HK_HIDDEN void cache_drain_all(enum hk_drain_reason reason);
 
+/* Once, from heap_init(). */
+HK_HIDDEN void cache_init(void);
+
 /* The same for the last time: the thread has a cache, and ends it. */
 HK_HIDDEN void cache_end(void);
 
