@@ -196,7 +196,7 @@ static unsigned aligned_class(size_t align, size_t size)
     if (size > HK_CACHED_MAX)
         return HK_CACHED_CLASSES;
     unsigned class_idx = hk_class_of_size(size);
-    while (class_idx < HK_CACHED_CLASSES && hk_class_size[class_idx] % align != 0)
+    while (class_idx < HK_CACHED_CLASSES && (hk_class_size[class_idx] & (align - 1)) != 0)
         class_idx++;
     return class_idx;
 }
