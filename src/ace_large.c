@@ -245,8 +245,8 @@ void *ace_large_alloc(unsigned class_idx, size_t size, size_t align, bool zero, 
 
 /* ---- free ---- */
 
-/* A run that waits serves its class alone; a free unit serves all, and merges with its neighbours. So all pools hold a
- * quarter of what may be free, but for a class's only run. */
+/* A run that waits serves its class alone; a free unit serves all, and merges with its neighbours. So all pools together hold an
+ * eighth of what may be free; a class's only run may wait up to a quarter. */
 static inline bool is_full(const struct large_pool *pool)
 {
     if (pool->count >= pool->cap.cap)
@@ -275,7 +275,7 @@ bool ace_free_large(struct slab *run, void *ptr)
     struct slab *excess = NULL;
     bool full = is_full(pool), more = false;
     if (full && pool->count > 0)
-        excess = cut(class_idx, pool, pool->count >= pool->cap.cap ? pool->count - pool->cap.cap + 1 : 1);
+        excess = cut(class_idx, pool, 1);
     if (!full || excess != NULL)
         more = push(class_idx, pool, run);
     else
@@ -286,7 +286,7 @@ bool ace_free_large(struct slab *run, void *ptr)
     hk_unlock(&pool->lock);
     if (excess != NULL)
         give_back(class_idx, excess);
-    if (hk_unlikely(more))
+    if (more || excess != NULL)
         reclaim_check();
     return true;
 }

@@ -12,12 +12,12 @@ struct legacy_chunk {
     uint64_t bits[HK_SLAB_BITMAP_WORDS];
 };
 
+uint64_t legacy_bytes;
+
 static size_t chunk_bytes(unsigned class_idx)
 {
     return (size_t)hk_class_units(class_idx) << HK_UNIT_SHIFT;
 }
-
-uint64_t legacy_bytes;
 
 struct slab *legacy_open(unsigned class_idx)
 {

@@ -4,7 +4,7 @@
  *   free   =  free units that may be dirty  +  runs and mappings that wait in ACE
  *   live   =  units in use, but for runs that wait  +  the fallback's chunks  +  huge blocks
  *   slack  =  retain + live / 2
- *   free  <=  slack + peak - live,  else it is brought down by half of the slack below that
+ *   free  <=  slack + max(peak - live, 0),  else it is brought down by half of the slack below that
  *
  * Near the limit of a memory cgroup both slack and peak give way:  free <= max(1 MiB, (limit * 7/8 - live) / 2).
  *
@@ -80,6 +80,7 @@ static inline bool reclaim_is_tight(void)
     if (hk_likely(limit == UINT64_MAX))
         return false;
     uint64_t live = reclaim_live_bytes();
+    /* An eighth, not the half of the slack: else a process that fills half of its limit would have no caches already. */
     return live + 2 * (hk_config.retain + live / 8) > limit;
 }
 

@@ -12,7 +12,7 @@
 
 #define ALL_UNITS UINT32_MAX
 #define BUCKETS 6u  /* by the longest run of units: 1, 2-3, 4-7, 8-15, 16-31, 32 */
-#define LOOKS 8u    /* SuperSlabs of a bucket whose runs may be too short or not aligned that are looked at */
+#define LOOKS 8u    /* SuperSlabs of a list that are looked at, for the fullest */
 #define GIVE_RUN 8u /* empty SuperSlabs in a row that are worth a hole in the mapping */
 
 static struct hk_lock superslab_lock = HK_LOCK_FREE;
@@ -55,7 +55,7 @@ static uint32_t aligned_starts(unsigned align_units)
 
 static uint32_t units_of(const struct superslab *ss, enum superslab_kind kind)
 {
-    return kind == UNITS_DIRTY ? ss->free_units & ss->dirty_units : ss->free_units;
+    return kind == UNITS_DIRTY ? ss->dirty_units : ss->free_units;
 }
 
 static void move_to_bucket(struct superslab *ss, enum superslab_kind kind, int bucket)
@@ -106,14 +106,14 @@ static unsigned count_units(uint32_t mask)
 }
 
 /* Of a count that is written under the lock alone. */
-static void raise(uint64_t *count, unsigned by, unsigned less)
+static void count_up(uint64_t *count, unsigned by, unsigned less)
 {
     atomic_store_relaxed(count, *count + by - less);
 }
 
 static void count_dirty(uint32_t before, uint32_t after)
 {
-    raise(&hk_account.capacity.units_free_dirty, count_units(after), count_units(before));
+    count_up(&hk_account.capacity.units_free_dirty, count_units(after), count_units(before));
 }
 
 struct place {
@@ -121,7 +121,8 @@ struct place {
     unsigned first; /* unit */
 };
 
-/* The shortest runs that do come first, so that long ones last; a run of 2 n - 1 units holds one of n that is aligned to n. */
+/* The list of the shortest runs first, so that long ones last; of some SuperSlabs there the fullest, so that others empty. Runs of
+ * the first list may be too short, or not aligned; from the second next on each will do (2 n - 1 units hold n aligned to n). */
 static struct place find_place_of(enum superslab_kind kind, unsigned units, uint32_t starts)
 {
     for (unsigned bucket = 31u - (unsigned)__builtin_clz(units); bucket < BUCKETS; bucket++) {
@@ -158,7 +159,7 @@ static void use_units(struct superslab *ss, unsigned from, unsigned to)
     ss->free_units &= ~mask;
     ss->dirty_units &= ~mask;
     count_dirty(dirty, ss->dirty_units);
-    raise(&hk_account.capacity.units_used, to - from, 0);
+    count_up(&hk_account.capacity.units_used, to - from, 0);
     relink_available(ss);
 }
 
@@ -272,7 +273,7 @@ static void give(struct slab *slab, bool dirty)
     atomic_store_release(&slab->base, NULL);
     atomic_store_relaxed(&ss->run_units, ss->run_units & ~(1u << first));
     ss->last_free_ms = os_now_ms();
-    raise(&hk_account.capacity.units_used, 0, units);
+    count_up(&hk_account.capacity.units_used, 0, units);
     release_units(ss, unit_mask(first, units), dirty);
     hk_unlock(&superslab_lock);
 }
@@ -302,8 +303,9 @@ struct slab *superslab_find(const void *ptr)
         return NULL;
     unsigned first = 31u - (unsigned)__builtin_clz(at_or_below);
     struct slab *slab = &ss->runs[first];
-    bool inside = in_superslab - first < atomic_load_relaxed(&slab->units);
-    return atomic_load_acquire(&slab->base) != NULL && inside ? slab : NULL;
+    if (atomic_load_acquire(&slab->base) == NULL) /* pairs with take_run() */
+        return NULL;
+    return in_superslab - first < atomic_load_relaxed(&slab->units) ? slab : NULL;
 }
 
 /* Purge the SuperSlab's dirty units. They are taken meanwhile, so that the lock is not held while the kernel works. */

@@ -1,6 +1,6 @@
 /* superslab.h - SuperSlabs: 2 MiB of the region, 32 units; who has which unit, and which units may be dirty.
  *
- *   free_units & used = 0        free_units | used = all        a unit not in dirty_units reads as zeros
+ *   dirty_units & ~free_units = 0        a free unit that is not in dirty_units reads as zeros
  *
  * A run is 1..32 adjacent units of one SuperSlab: a slab of a cached class, or one large block. The slab map says a run's
  * code (HK_CODE_NONE for large), the SuperSlab's `runs[first unit]` describes it. */
@@ -24,9 +24,8 @@ struct superslab {
     uint32_t free_units;                          /* lock: superslab */
     uint32_t dirty_units;                         /* lock: superslab; of the free units, those that may hold old data */
     struct superslab_link links[SUPERSLAB_KINDS]; /* lock: superslab */
-    uint32_t
-        run_units; /* lock: superslab; the first units of the runs in use: a run's is the last one at or below its units */
-    uint64_t last_free_ms;                    /* lock: superslab */
+    uint32_t run_units;    /* lock: superslab; first units of runs: a unit's run is that of the last at or below it */
+    uint64_t last_free_ms; /* lock: superslab */
     struct slab runs[HK_UNITS_PER_SUPERSLAB]; /* by first unit */
     uint64_t bits[HK_UNITS_PER_SUPERSLAB][HK_SLAB_BITMAP_WORDS];
 };

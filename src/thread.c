@@ -62,7 +62,7 @@ static struct hk_thread *thread_begin(void)
         thread->classes[class_idx].room = hk_tls.bins[class_idx + 1].room;
         thread->classes[class_idx].report_ms = report_ms;
     }
-    thread->limit = HK_NEW_LIMIT < hk_config.cache ? HK_NEW_LIMIT : hk_config.cache;
+    thread->limit = HK_OWN_LIMIT < hk_config.cache ? HK_OWN_LIMIT : hk_config.cache;
     hk_lock(&threads_lock);
     thread->next = threads;
     if (threads != NULL)

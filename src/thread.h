@@ -6,19 +6,20 @@
 #include "size_class.h"
 #include "thread_cache.h"
 
-/* Bytes that every thread's cache may hold in all; beyond them it takes a share of what all threads have together. */
-#define HK_NEW_LIMIT ((size_t)48 << 10)
+/* Bytes that every thread's cache may hold in all; beyond them it claims of what all threads have together. So 2,000 threads that
+ * worked once and sleep hold 40 KiB each. */
+#define HK_OWN_LIMIT ((size_t)48 << 10)
 
 /* What the slow paths keep per thread and class. All owner:, but after fork, when the child's one thread owns all. */
 struct cache_class {
-    uint16_t budget, room;  /* as last written to, or read from, the bin */
-    uint16_t clock;         /* the budget to give next: lower when time passes fast between ticks */
-    uint32_t length;        /* of the list at that time */
-    uint32_t capacity;      /* blocks: a longer list is drained; sum of capacity * size <= thread's limit */
-    uint32_t taken;         /* blocks refilled less blocks drained: what a refill is measured by */
-    uint32_t tick_ms;       /* low 32 bits of the clock when the budget last ran out */
-    uint32_t room_ms;       /* when the room did */
-    uint32_t report_ms;     /* and at the last report */
+    uint16_t budget, room; /* as last written to, or read from, the bin */
+    uint16_t clock;        /* the budget to give next: lower when time passes fast between ticks */
+    uint32_t length;       /* of the list at that time */
+    uint32_t capacity;     /* blocks: a longer list is drained at its next slow free */
+    uint32_t taken;     /* blocks refilled less drained, a quarter less at each sweep: what a refill is measured by */
+    uint32_t tick_ms;   /* low 32 bits of the clock when the budget last ran out */
+    uint32_t room_ms;   /* when the room did */
+    uint32_t report_ms; /* and at the last report */
     uint32_t report_misses; /* since then */
     uint64_t report_allocs;
     uint64_t hits; /* allocations since the last miss */
@@ -29,8 +30,8 @@ struct cache_class {
 struct hk_thread {
     struct hk_tls *tls;            /* const: */
     struct hk_thread *next, *prev; /* lock: threads */
-    size_t limit;                  /* owner: bytes that the capacities may add up to */
-    size_t granted;                /* owner: what they add up to */
+    size_t limit;                  /* owner: bytes; granted <= limit, but for a while when the limit was lowered */
+    size_t granted;                /* owner: sum of capacity * size over the classes */
     uint64_t sweep_ms, hurry_ms;   /* owner: */
     unsigned exit_rounds;          /* owner: */
     struct cache_class classes[HK_CACHED_CLASSES];

@@ -9,13 +9,15 @@
 #include "shared_pool.h"
 #include "thread.h"
 
-#define CLASS_BYTES ((size_t)1 << 20)    /* the most of one class, or a quarter of the thread's limit */
+#define CLASS_BYTES \
+    ((size_t)1 << 20) /* the most of one class, or a quarter of the thread's limit if that is more; of a refill */
 #define FREER_BYTES ((size_t)128 << 10)  /* of a class that is only freed here: it wins nothing but larger batches */
-#define SHARED_BYTES ((uint64_t)8 << 20) /* the least that all threads' limits may come to beside HK_NEW_LIMIT each */
+#define SHARED_BYTES ((uint64_t)8 << 20) /* the least that all threads' limits may come to beyond HK_OWN_LIMIT each */
 #define CLAIM_BYTES ((size_t)32 << 10)   /* the least that a limit is raised by */
-#define FIRST_BATCH 4096u                /* bytes of a class's first refill, 16 blocks at most */
+#define FIRST_BATCH 4096u                /* bytes of a class's first refill, 1 to 16 blocks */
 #define LEAST_BATCH 1024u                /* the same in a thread that may hold no more */
-#define TIGHT_BYTES ((uint32_t)16 << 10) /* and near a cgroup's limit, when a sweep is through */
+#define CHAIN_BATCHES 4u /* a chain of up to so many batches is taken whole: none of its blocks is touched */
+#define TIGHT_BYTES ((uint32_t)16 << 10) /* the most of a class near a cgroup's limit, once swept */
 #define CLOCK_FIRST 64u
 #define CLOCK_MOST 1024u
 #define CLOCK_LEAST 4u
@@ -86,14 +88,15 @@ static HK_COLD _Noreturn void stop(struct hk_thread *thread, unsigned class_idx,
     misuse_abort(MISUSE_CORRUPT_LIST, block, hk_class_size[class_idx]);
 }
 
-/* `bytes` in blocks. */
+/* `bytes` in blocks, 1 to 16. */
 static uint32_t batch_of(unsigned class_idx, uint32_t bytes)
 {
     uint32_t blocks = bytes / hk_class_size[class_idx];
     return blocks > 16 ? 16 : blocks < 1 ? 1 : blocks;
 }
 
-/* any: sum of the threads' limits beyond HK_NEW_LIMIT each */
+/* any: sum of the threads' limits beyond HK_OWN_LIMIT each. May exceed shared_bytes() by what is claimed at the same moment, and where
+ * less is live than was, until sweeps lower the limits. */
 static uint64_t claimed_bytes;
 
 /* What claimed_bytes may come to. */
@@ -129,7 +132,22 @@ static void lower_limit(struct hk_thread *thread, size_t limit)
     thread->limit = limit;
 }
 
-/* Raise the capacity to `want` blocks, as far as the limits of the class and the thread allow. */
+static void set_capacity(struct hk_thread *thread, unsigned class_idx, uint32_t blocks)
+{
+    struct cache_class *cache = &thread->classes[class_idx];
+    thread->granted += ((size_t)blocks - cache->capacity) * hk_class_size[class_idx];
+    cache->capacity = blocks;
+}
+
+/* What the class may hold and doesn't is free for others. */
+static void take_back(struct hk_thread *thread, unsigned class_idx)
+{
+    const struct cache_class *cache = &thread->classes[class_idx];
+    if (cache->length < cache->capacity)
+        set_capacity(thread, class_idx, cache->length);
+}
+
+/* Raise the capacity to `want` blocks, or at least nearer, as far as the limits of the class and the thread allow. */
 static bool grow(struct hk_thread *thread, unsigned class_idx, uint32_t want)
 {
     struct cache_class *cache = &thread->classes[class_idx];
@@ -145,21 +163,12 @@ static bool grow(struct hk_thread *thread, unsigned class_idx, uint32_t want)
     uint32_t more = want - cache->capacity;
     if (more > left)
         more = (uint32_t)left;
-    cache->capacity += more;
-    thread->granted += more * size;
+    set_capacity(thread, class_idx, cache->capacity + more);
     return true;
 }
 
-static void set_capacity(struct hk_thread *thread, unsigned class_idx, uint32_t blocks)
-{
-    struct cache_class *cache = &thread->classes[class_idx];
-    thread->granted += ((size_t)blocks - cache->capacity) * hk_class_size[class_idx];
-    cache->capacity = blocks;
-}
-
 /* How many blocks to fetch, `least` or more: a quarter of what the class has come to hold here, so that a burst of n allocations
- * takes O(log n) refills and overshoots by a quarter at most; and of what is live of it, since others may free what this thread
- * allocates. */
+ * takes O(log n) refills; or of what is live of it if that is less, since others may free what this thread allocates. */
 static uint32_t next_batch(const struct cache_class *cache, unsigned class_idx, uint32_t least)
 {
     const struct hk_class_account *account = &hk_account.classes[class_idx];
@@ -179,9 +188,9 @@ static bool refill(struct hk_thread *thread, unsigned class_idx, size_t size)
     struct hk_class_account *account = &hk_account.classes[class_idx];
     uint32_t want = next_batch(cache, class_idx, batch_of(class_idx, FIRST_BATCH));
     if (cache->capacity < want && !grow(thread, class_idx, want) &&
-        !(cache->taken > 0 && claim(thread) && grow(thread, class_idx, want)))
+        !(cache->taken > 0 && claim(thread) && grow(thread, class_idx, want))) /* a class's first miss claims nothing */
         want = next_batch(cache, class_idx, batch_of(class_idx, LEAST_BATCH));
-    uint32_t most = cache->capacity > 4 * want ? cache->capacity : 4 * want;
+    uint32_t most = cache->capacity > CHAIN_BATCHES * want ? cache->capacity : CHAIN_BATCHES * want;
     struct pool_refill got = shared_pool_refill(class_idx, want, most);
     uint64_t misses = atomic_add_relaxed(&account->misses, 1) + 1;
     account_add(&account->hits_per_miss[account_hits_bucket(cache->hits)], 1);
@@ -239,28 +248,30 @@ static void report(struct hk_thread *thread, unsigned class_idx, uint32_t now_ms
 static void scavenge(struct hk_thread *thread)
 {
     unsigned in_use = 0;
+    size_t held = 0;
     for (unsigned c = 0; c < HK_CACHED_CLASSES; c++) {
         struct cache_class *cache = &thread->classes[c];
         if (cache->capacity == 0 && cache->length == 0)
             continue;
         settle(thread, c);
-        set_capacity(thread, c, cache->length);
+        take_back(thread, c);
+        held += (size_t)cache->length * hk_class_size[c];
         in_use += cache->length != 0;
     }
-    size_t held = thread->granted;
     for (unsigned c = 0; c < HK_CACHED_CLASSES; c++) {
         struct cache_class *cache = &thread->classes[c];
         size_t bytes = (size_t)cache->length * hk_class_size[c];
         if (held > thread->limit / 4 * 3 && bytes * in_use * 2 >= held) {
             drain(thread, c, cache->length / 4, DRAIN_OVERFLOW);
-            set_capacity(thread, c, cache->length);
+            take_back(thread, c);
         }
         arm(thread, c);
     }
 }
 
 /* Blocks of classes that the thread has not used since the last sweep go back; their share of the limit is free for others. Of
- * what classes hold that never ran dry meanwhile, half is too much. Near a cgroup's limit the others keep little too. */
+ * what classes hold that never ran dry meanwhile, half is too much. Near a cgroup's limit the others keep little too.
+ * A limit of which less than half is granted, or more than its share, is halved. */
 static void sweep(struct hk_thread *thread, uint64_t now_ms, bool tight)
 {
     thread->sweep_ms = now_ms;
@@ -282,7 +293,7 @@ static void sweep(struct hk_thread *thread, uint64_t now_ms, bool tight)
     }
     size_t half = thread->limit / 2;
     if (thread->granted < half || atomic_load_relaxed(&claimed_bytes) > shared_bytes())
-        lower_limit(thread, half > HK_NEW_LIMIT ? half : HK_NEW_LIMIT);
+        lower_limit(thread, half > HK_OWN_LIMIT ? half : HK_OWN_LIMIT);
     if (thread->granted > thread->limit)
         scavenge(thread);
 }
@@ -392,12 +403,12 @@ void *cache_alloc_slow(size_t size)
 }
 
 /* Room is counted in frees, whatever is allocated between them: a list that hovers about a length comes here once in as many
- * frees as its capacity is above that. So the capacity is raised while the class comes often. Where it may not be, the cold half
- * of a list that is full is drained. */
+ * frees as its capacity is above that. So the capacity is raised while the class comes often, by a claim if need be. Where it may
+ * not be, all lists are scavenged, or the cold half of this one is drained. */
 static void make_room(struct hk_thread *thread, unsigned class_idx)
 {
     struct cache_class *cache = &thread->classes[class_idx];
-    uint32_t more = 1024u / hk_class_size[class_idx], want = cache->capacity + cache->capacity / 2 + 1;
+    uint32_t more = LEAST_BATCH / hk_class_size[class_idx], want = cache->capacity + cache->capacity / 2 + 1;
     uint32_t now_ms = (uint32_t)os_now_ms();
     bool full = cache->length >= cache->capacity - cache->capacity / 4, often = now_ms - cache->room_ms <= TICK_MS;
     cache->room_ms = now_ms;
@@ -406,8 +417,10 @@ static void make_room(struct hk_thread *thread, unsigned class_idx)
     if (!(full || often) || grow(thread, class_idx, want))
         return;
     if (thread->limit < thread->granted + hk_class_size[class_idx]) {
-        if (!claim(thread) && full)
+        if (!claim(thread) && full) {
             scavenge(thread);
+            hurry(thread);
+        }
         if (grow(thread, class_idx, want))
             return;
     }
@@ -447,7 +460,7 @@ void cache_settle_all(void)
         settle(thread, class_idx);
 }
 
-/* For reclaim: where memory is refused, what the calling thread keeps for later is needed now. */
+/* For reclaim: where memory is refused, what the calling thread keeps for later is needed now. No cache is made for that. */
 static void give_all(void)
 {
     if ((uintptr_t)hk_tls.self > 1)
@@ -462,13 +475,13 @@ void cache_init(void)
 void cache_end(void)
 {
     cache_drain_all(DRAIN_EXIT);
-    lower_limit(hk_tls.self, HK_NEW_LIMIT);
+    lower_limit(hk_tls.self, HK_OWN_LIMIT);
 }
 
 void cache_after_fork(void)
 {
     const struct hk_thread *thread = thread_enter();
-    size_t own = thread != NULL && thread->limit > HK_NEW_LIMIT ? thread->limit - HK_NEW_LIMIT : 0;
+    size_t own = thread != NULL && thread->limit > HK_OWN_LIMIT ? thread->limit - HK_OWN_LIMIT : 0;
     atomic_store_relaxed(&claimed_bytes, own);
 }
 

@@ -27,7 +27,6 @@ struct hk_bin {
     uint16_t room;   /* owner: frees until then, that one included: 1 or more */
     uint32_t fit;    /* const: 0 in bins[0] */
 };
-#define HK_BUDGET_MAX UINT16_MAX
 #define HK_ROOM_MAX UINT16_MAX
 
 /* bins[0] is that of HK_CODE_NONE: no head, no budget, a room of 1, for ever. */
@@ -151,16 +150,16 @@ HK_HIDDEN void *cache_alloc_slow(size_t size);
 /* The slow path of free for a block of a cached class: no room, or a block from legacy. `block` passed the checks. */
 HK_HIDDEN void cache_free_slow(unsigned class_idx, void *block);
 
+/* Once, from heap_init(). */
+HK_HIDDEN void cache_init(void);
+
 /* Add what the calling thread's counters tell to the account, so that it is exact for this thread. */
 HK_HIDDEN void cache_settle_all(void);
 
 /* Give everything that the calling thread's cache holds to the slabs. */
 HK_HIDDEN void cache_drain_all(enum hk_drain_reason reason);
 
-/* Once, from heap_init(). */
-HK_HIDDEN void cache_init(void);
-
-/* The same for the last time: the thread has a cache, and ends it. */
+/* At a thread's end: the same, and what it claimed is free for others. The thread has a cache. */
 HK_HIDDEN void cache_end(void);
 
 /* In a child of fork: the other threads' shares of what caches may hold are free. */

@@ -80,10 +80,10 @@ EOF
     tell churn $SMALL 9973
     tell keep $LARGE 23
     attach -p "$PID"
-    tell churn $SMALL 101
+    tell churn $SMALL 1031 # more than a budget: the first event since the attach comes within it
     own_statistics_agree
     class=$(class_of $SMALL)
-    says_maps "10074 10074" account "$PID" "$class" allocs frees
+    says_maps "11004 11004" account "$PID" "$class" allocs frees
     class=$(class_of $LARGE)
     says_maps "23 0" account "$PID" "$class" allocs frees
     nothing_lost

@@ -200,8 +200,8 @@ static void a_bad_value_gets_one_line_and_the_default(void **state)
         assert_int_equal(count(text, "\n"), 4);
     }
     says(said_with("once", "cache:x", NULL),
-         "takes a size from 0 to 1g, with suffix k, m, g, t or none; the default 4m is used\n");
-    says(said_with("once", "decay_ms:x", NULL), "takes a whole number from 0 to 3600000; the default 100 is used\n");
+         "takes a size from 0 to 1g, with suffix k, m, g, t or none; the default 64m is used\n");
+    says(said_with("once", "decay_ms:x", NULL), "takes a whole number from 0 to 3600000; the default 150 is used\n");
     says(said_with("once", "superslabs:x", NULL), "takes a whole number from 0 up; the default is used\n");
     says(said_with("once", "print:x", NULL), "takes 0 or 1; the default 0 is used\n");
     says(said_with("once", "cache:1m,cache:x", NULL), "; 1m is used\n");
@@ -240,14 +240,14 @@ static void only_the_first_process_complains(void **state)
     assert_int_equal(count(text, "\"x\" for decay_ms"), 1);
     assert_int_equal(count(text, "hakmem: cache:2m  (the most bytes"), 1);
     says(text, "left [,,,,,,,,,cache:2m,,,,,,,,,,,,,,,,,,,]\n"); /* what is right stays */
-    assert_int_equal(count(text, "cache:2m,decay_ms:100,"), 2);
+    assert_int_equal(count(text, "cache:2m,decay_ms:150,"), 2);
 }
 
 static void the_whole_table_is_printed_when_asked(void **state)
 {
     (void)state;
     const char *text = said_with("once", "print:1,cache:8k", "HAKMEM_ACE_TRACE=1");
-    says(text, "hakmem: cache:8k  (the most bytes that one thread's cache may hold)\n");
+    says(text, "hakmem: cache:8k  (the most bytes that one thread's cache keeps; ");
     says(text, "hakmem: region:default  (");
     says(text, "hakmem: print:1  (");
     says(text, "hakmem: HAKMEM_ACE_TRACE=1\n");
