@@ -75,7 +75,7 @@ void symbols_name(const struct symbols *symbols, uint64_t address, bool before, 
         safe_text(file, path != NULL ? base_name(path) : "", PART_SIZE);
     }
     if (function[0] != '\0')
-        snprintf(out, SYMBOLS_NAME_SIZE, "%s+0x%" PRIx64 " %.200s", function, (uint64_t)offset + before, file);
+        snprintf(out, SYMBOLS_NAME_SIZE, "%.250s+0x%" PRIx64 " %.200s", function, (uint64_t)offset + before, file);
     else
         snprintf(out, SYMBOLS_NAME_SIZE, "0x%" PRIx64 " %.400s", address, file);
 }
