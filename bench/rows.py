@@ -23,7 +23,7 @@ MEANING = {
     "families": "calloc must give zeros without writing what is zero already; aligned memory must not waste what it "
                 "aligns. Sizes from small to large.",
     "start": "Most processes are short: what a program pays before and after its own work.",
-    "memory": "What stays resident when the work is done, at the end of a run: 1,000 of half a million blocks live on, "
+    "memory": "What stays resident when the work is done, at the end of a run: 1,000 of a million blocks live on, "
               "and light work goes on for 2 seconds (aftermath); 2,000 threads worked once and sleep (sleepers). Small "
               "is good; the speed is a bystander.",
     "programs": "Whole programs, unchanged. Most spend little of their time in malloc, so differences are small; this is "
