@@ -149,8 +149,9 @@ size_t huge_unmap(struct huge *h)
         if (os_unmap(h->base, h->mapped, OS_HUGE)) {
             meta_free(h, sizeof *h);
         } else if (outer_map_set(h->base, 1, OUTER_HUGE, h)) {
+            h->clean = os_purge(h->base, h->mapped); /* os_unmap() tried, but does not tell */
             hk_lock(&huge_lock);
-            h->clean = true;
+            h->stuck = true;
             h->stamp_ms = os_now_ms();
             list_add(&stuck_list, h);
             hk_unlock(&huge_lock);
@@ -170,8 +171,9 @@ uint32_t huge_waiting(void)
 
 static void take(struct huge *h)
 {
-    if (h->clean) {
+    if (h->stuck) {
         list_remove(&stuck_list, h);
+        h->stuck = false;
         return;
     }
     list_remove(&waiting_list, h);

@@ -2,8 +2,8 @@
  * alone.
  *
  *   live:     h->in_use, in no list
- *   waiting:  !h->in_use && !h->clean     freed; its pages may be resident
- *   stuck:    !h->in_use && h->clean      its pages have gone, but the kernel would not unmap it (max_map_count)
+ *   waiting:  !h->in_use && !h->stuck     freed; its pages may be resident
+ *   stuck:    !h->in_use && h->stuck      the kernel would not unmap it (max_map_count); its pages have gone if it is clean
  *   each:     outer_map_find(h->base) = {OUTER_HUGE, h}: a second free is known for one until the mapping is gone
  *
  * A mapping that is too long is split where no page is touched, and parts of one kernel mapping that meet again are
@@ -23,6 +23,7 @@ struct huge {
     uint64_t stamp_ms; /* when it was freed */
     struct huge *next, *prev;
     bool in_use; /* lock: huge */
+    bool stuck;  /* lock: huge; in stuck_list */
     bool clean;  /* it reads as zeros */
 };
 

@@ -465,6 +465,15 @@ static void abandon(unsigned class_idx, struct large_pool *pool)
     ace_cap_init(&pool->cap);
 }
 
+/* A thread that is not here may have been between a pool's count and the sum. */
+static void sum_posted(void)
+{
+    uint64_t bytes = 0;
+    for (unsigned class_idx = HK_CACHED_CLASSES; class_idx < HK_SIZED_CLASSES; class_idx++)
+        bytes += (uint64_t)pool_of(class_idx)->posted * run_bytes(class_idx);
+    atomic_store_relaxed(&ace_large_posted, bytes);
+}
+
 void ace_large_after_fork(bool raw)
 {
     for (unsigned class_idx = HK_SIZED_CLASSES; class_idx-- > HK_CACHED_CLASSES;) {
@@ -476,4 +485,6 @@ void ace_large_after_fork(bool raw)
         else
             hk_unlock(&pool->lock);
     }
+    if (raw)
+        sum_posted();
 }

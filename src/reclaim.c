@@ -69,7 +69,9 @@ static size_t purge_excess(uint64_t now_ms)
     if (reclaim_is_tight())
         purged += shared_pool_decay(now_ms, RECLAIM_TIGHT_MS);
     purged += superslab_purge(now_ms, hk_config.decay_ms, 0);
-    size_t keep = reclaim_bound() - reclaim_slack(reclaim_live_bytes()) / 2;
+    size_t bound = reclaim_bound(),
+           half = reclaim_slack(reclaim_live_bytes()) / 2; /* what is live may grow in between */
+    size_t keep = bound > half ? bound - half : 0;
     if (reclaim_free_bytes() > keep) {
         purged += ace_huge_trim(keep / 2);
         ace_large_trim(keep / 8);

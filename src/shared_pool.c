@@ -456,15 +456,20 @@ void shared_pool_before_fork(void)
 
 void shared_pool_after_fork(bool raw_child)
 {
+    uint64_t chained = 0;
     for (unsigned class_idx = HK_CACHED_CLASSES; class_idx-- > 0;) {
         struct class_pool *pool = &pools[class_idx];
         if (!raw_child) {
             hk_unlock(&pool->lock);
-        } else if (hk_lock_is_held(&pool->lock)) {
+            continue;
+        }
+        if (hk_lock_is_held(&pool->lock)) {
             /* Caught in the middle of a change: what the lock protects can't be believed, but for the slabs' bitmaps. */
-            atomic_sub_relaxed(&chained_bytes, (uint64_t)pool->chained * hk_class_size[class_idx]);
             *pool = (struct class_pool){.lock = HK_LOCK_FREE, .epoch = (uint16_t)(pool->epoch + 1)};
             ace_cap_init(&pool->cap);
         }
+        chained += (uint64_t)pool->chained * hk_class_size[class_idx];
     }
+    if (raw_child) /* a thread that is not here may have been between a pool's count and the sum */
+        atomic_store_relaxed(&chained_bytes, chained);
 }

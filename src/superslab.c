@@ -167,10 +167,10 @@ static struct slab *take_run(struct superslab *ss, unsigned first, unsigned unit
 {
     *zeroed = (ss->dirty_units & unit_mask(first, units)) == 0;
     use_units(ss, first, first + units);
-    atomic_store_relaxed(&ss->run_units, ss->run_units | 1u << first);
     struct slab *slab = &ss->runs[first];
     slab->bits = ss->bits[first];
-    slab->units = (uint16_t)units;
+    atomic_store_relaxed(&slab->units, (uint16_t)units);
+    atomic_store_relaxed(&ss->run_units, ss->run_units | 1u << first);
     slab->next = slab->prev = NULL;
     atomic_store_release(&slab->base, ss->base + ((size_t)first << HK_UNIT_SHIFT));
     return slab;

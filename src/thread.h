@@ -22,9 +22,10 @@ struct cache_class {
     uint32_t report_ms; /* and at the last report */
     uint32_t report_misses; /* since then */
     uint64_t report_allocs;
-    uint64_t hits; /* allocations since the last miss */
-    bool active;   /* anything since the last sweep */
-    bool missed;   /* a miss since then */
+    uint64_t hits;  /* allocations since the last miss */
+    bool active;    /* anything since the last sweep */
+    bool allocates; /* an allocation since then */
+    bool missed;    /* a miss since then */
 };
 
 struct hk_thread {

@@ -64,6 +64,7 @@ static struct cache_class *settle(struct hk_thread *thread, unsigned class_idx)
     cache->hits += allocs;
     cache->report_allocs += allocs;
     cache->active = true;
+    cache->allocates |= allocs != 0;
     count_allocs(class_idx, allocs);
     count_frees(class_idx, frees);
     return cache;
@@ -139,12 +140,12 @@ static void set_capacity(struct hk_thread *thread, unsigned class_idx, uint32_t 
     cache->capacity = blocks;
 }
 
-/* What the class may hold and doesn't is free for others. */
+/* Half of what the class may hold and doesn't is free for others. */
 static void take_back(struct hk_thread *thread, unsigned class_idx)
 {
     const struct cache_class *cache = &thread->classes[class_idx];
     if (cache->length < cache->capacity)
-        set_capacity(thread, class_idx, cache->length);
+        set_capacity(thread, class_idx, cache->capacity - (cache->capacity - cache->length + 1) / 2);
 }
 
 /* Raise the capacity to `want` blocks, or at least nearer, as far as the limits of the class and the thread allow. */
@@ -152,7 +153,7 @@ static bool grow(struct hk_thread *thread, unsigned class_idx, uint32_t want)
 {
     struct cache_class *cache = &thread->classes[class_idx];
     size_t size = hk_class_size[class_idx];
-    size_t class_bytes = cache->taken == 0                 ? FREER_BYTES
+    size_t class_bytes = !cache->allocates                 ? FREER_BYTES
                          : thread->limit / 4 > CLASS_BYTES ? thread->limit / 4
                                                            : CLASS_BYTES;
     if (want > class_bytes / size)
@@ -243,7 +244,7 @@ static void report(struct hk_thread *thread, unsigned class_idx, uint32_t now_ms
     HK_PROBE_FIRE(cache_report, class_idx, account, account_generation(), sizeof *account);
 }
 
-/* All is granted: first take back what classes may hold and don't, then, where they hold too much, drain to a quarter each list
+/* All is granted: first take back of what classes may hold and don't, then, where they hold too much, drain to a quarter each list
  * that has half of the mean or more: those have half of all bytes at least. */
 static void scavenge(struct hk_thread *thread)
 {
@@ -287,7 +288,7 @@ static void sweep(struct hk_thread *thread, uint64_t now_ms, bool tight)
             set_capacity(thread, class_idx, 0);
             cache->taken = 0;
         }
-        cache->active = cache->missed = false;
+        cache->active = cache->allocates = cache->missed = false;
         cache->taken -= cache->taken / 4;
         arm(thread, class_idx);
     }
@@ -391,7 +392,7 @@ void *cache_alloc_slow(size_t size)
     hk_clear_mark(block);
     cache->length--;
     cache->report_allocs++;
-    cache->active = true;
+    cache->active = cache->allocates = true;
     if (!missed) {
         cache->hits++;
         account_add(&hk_account.classes[class_idx].ticks, 1);
