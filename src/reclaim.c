@@ -73,9 +73,11 @@ static size_t purge_excess(uint64_t now_ms)
            half = reclaim_slack(reclaim_live_bytes()) / 2; /* what is live may grow in between */
     size_t keep = bound > half ? bound - half : 0;
     if (reclaim_free_bytes() > keep) {
+        if (reclaim_sparse_bytes() > keep / 4)
+            purged += shared_pool_purge(now_ms);
         purged += ace_huge_trim(keep / 2);
         ace_large_trim(keep / 8);
-        size_t cached = ace_cached_bytes();
+        size_t cached = ace_cached_bytes() + reclaim_sparse_bytes();
         purged += superslab_purge(now_ms, 0, cached < keep ? keep - cached : 0);
     }
     return purged;

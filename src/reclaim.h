@@ -6,7 +6,8 @@
  *   slack  =  retain + live / 2
  *   free  <=  slack + max(peak - live, 0),  else it is brought down by half of the slack below that
  *
- * Near the limit of a memory cgroup both slack and peak give way:  free <= max(1 MiB, (limit * 7/8 - live) / 2).
+ * Near the limit of a memory cgroup both slack and peak give way:  free <= max(1 MiB, (limit * 7/8 - live) / 2),  and the free
+ * blocks of sparse slabs are free memory too. Elsewhere those go by age alone: page by page they cost more than they give.
  *
  * peak is the most that was live within the last decay_ms or two: what was in use a moment ago may wait for its
  * return, so that a program which allocates and frees great blocks again and again does not fault them in each time;
@@ -20,6 +21,7 @@
 #include "base.h"
 #include "config.h"
 #include "legacy.h"
+#include "shared_pool.h"
 #include "superslab.h"
 
 /* The clock as the last tick read it, in ms: a stamp that costs nothing. any: */
@@ -46,18 +48,41 @@ static inline void reclaim_set_clock(uint64_t now_ms)
         atomic_store_relaxed(&reclaim_clock_ms, now_ms);
 }
 
-static inline size_t reclaim_free_bytes(void)
-{
-    return superslab_dirty_bytes() + (size_t)atomic_load_relaxed(&ace_large_posted) +
-           (size_t)atomic_load_relaxed(&hk_account.capacity.huge_cached_bytes);
-}
-
-static inline uint64_t reclaim_live_bytes(void)
+/* What classes and blocks hold, sparse slabs whole. */
+static inline uint64_t reclaim_held_bytes(void)
 {
     uint64_t units = atomic_load_relaxed(&hk_account.capacity.units_used) << HK_UNIT_SHIFT;
     uint64_t waiting = atomic_load_relaxed(&ace_large_posted);
     return (units > waiting ? units - waiting : 0) + atomic_load_relaxed(&legacy_bytes) +
            atomic_load_relaxed(&hk_account.capacity.huge_bytes);
+}
+
+/* The cgroup's limit is near: caches are to hold little, and not for long. An eighth, not the half of the slack: else a process that
+ * fills half of its limit would have no caches already. */
+static inline bool reclaim_is_tight(void)
+{
+    uint64_t limit = atomic_load_relaxed(&reclaim_limit);
+    if (hk_likely(limit == UINT64_MAX))
+        return false;
+    uint64_t held = reclaim_held_bytes();
+    return held + 2 * (hk_config.retain + held / 8) > limit;
+}
+
+static inline uint64_t reclaim_sparse_bytes(void)
+{
+    return reclaim_is_tight() ? atomic_load_relaxed(&shared_pool_sparse) : 0;
+}
+
+static inline size_t reclaim_free_bytes(void)
+{
+    return superslab_dirty_bytes() + (size_t)atomic_load_relaxed(&ace_large_posted) +
+           (size_t)atomic_load_relaxed(&hk_account.capacity.huge_cached_bytes) + (size_t)reclaim_sparse_bytes();
+}
+
+static inline uint64_t reclaim_live_bytes(void)
+{
+    uint64_t held = reclaim_held_bytes(), sparse = reclaim_sparse_bytes();
+    return held > sparse ? held - sparse : 0;
 }
 
 /* The least of a bound and of what the cgroup's limit leaves beside what is live. */
@@ -71,17 +96,6 @@ static inline size_t reclaim_within_limit(uint64_t bound, uint64_t live)
 static inline size_t reclaim_slack(uint64_t live)
 {
     return reclaim_within_limit(hk_config.retain + live / 2, live);
-}
-
-/* The cgroup's limit is near: caches are to hold little, and not for long. */
-static inline bool reclaim_is_tight(void)
-{
-    uint64_t limit = atomic_load_relaxed(&reclaim_limit);
-    if (hk_likely(limit == UINT64_MAX))
-        return false;
-    uint64_t live = reclaim_live_bytes();
-    /* An eighth, not the half of the slack: else a process that fills half of its limit would have no caches already. */
-    return live + 2 * (hk_config.retain + live / 8) > limit;
 }
 
 static inline size_t reclaim_bound(void)

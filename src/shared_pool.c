@@ -28,6 +28,7 @@ struct class_pool {
     uint16_t epoch;     /* lock: one more for each time that the pool was abandoned */
     uint64_t in_vain;   /* lock: blocks and lists that looks passed by in vain, less what was paid off */
     uint64_t nfree;     /* lock: sum of the slabs' nfree */
+    int64_t sparse;     /* lock: bytes by which shared_pool_sparse is behind */
     struct ace_cap cap; /* lock: mid classes: how many blocks may wait in chains; a hit is a refill by a chain */
     struct hk_chain chains[POOL_CHAINS]; /* lock: oldest first */
     uint64_t chain_stamps[POOL_CHAINS];  /* lock: ms */
@@ -38,6 +39,7 @@ struct class_pool {
 
 static struct class_pool pools[HK_CACHED_CLASSES];
 static uint64_t chained_bytes; /* any: over all classes */
+uint64_t shared_pool_sparse;
 
 /* Of the classes that ACE sets caps for. */
 static bool is_mid(unsigned class_idx)
@@ -52,6 +54,8 @@ static void list_remove(struct class_pool *pool, struct slab *slab)
     *(slab->prev != NULL ? &slab->prev->next : &pool->lists[slab->list].first) = slab->next;
     *(slab->next != NULL ? &slab->next->prev : &pool->lists[slab->list].last) = slab->prev;
     slab->list = UNLISTED;
+    pool->sparse -= (int64_t)slab->size;
+    slab->size = 0;
 }
 
 static void list_insert(struct class_pool *pool, struct slab *slab, enum slab_list list)
@@ -61,6 +65,16 @@ static void list_insert(struct class_pool *pool, struct slab *slab, enum slab_li
     *(slab->next != NULL ? &slab->next->prev : &pool->lists[list].last) = slab;
     pool->lists[list].first = slab;
     slab->list = (uint8_t)list;
+    slab->size = list == SPARSE ? (size_t)slab->nfree * hk_class_size[slab->class_idx] : 0;
+    pool->sparse += (int64_t)slab->size;
+}
+
+/* Before the lock is let go. */
+static void post_sparse(struct class_pool *pool)
+{
+    if (pool->sparse != 0)
+        atomic_add_relaxed(&shared_pool_sparse, (uint64_t)pool->sparse);
+    pool->sparse = 0;
 }
 
 /* Too little of it is free for whole pages to be: a free block of a mid class is pages. */
@@ -94,6 +108,7 @@ static HK_COLD void shared_fail(unsigned class_idx, enum hk_shared_fail reason)
 static void admit(struct class_pool *pool, struct slab *slab)
 {
     slab->list = UNLISTED;
+    slab->size = 0;
     slab->epoch = pool->epoch;
     pool->nfree += slab->nfree;
 }
@@ -171,6 +186,7 @@ static struct pool_refill refill_from_slabs(struct class_pool *pool, unsigned cl
         }
         list_sort(pool, slab);
     }
+    post_sparse(pool);
     return refill;
 }
 
@@ -360,6 +376,7 @@ static void give_chain(struct class_pool *pool, unsigned class_idx, struct hk_ch
         last = block;
         block = next;
     }
+    post_sparse(pool);
 }
 
 static void give_oldest_chain(struct class_pool *pool, unsigned class_idx)
@@ -410,12 +427,13 @@ static size_t purge_sparse(struct class_pool *pool, uint64_t now_ms, uint64_t ag
         purged += slab_purge(slab);
         list_remove(pool, slab);
         list_insert(pool, slab, PURGED);
+        post_sparse(pool);
         hk_unlock(&pool->lock);
         hk_lock(&pool->lock);
     }
 }
 
-size_t shared_pool_decay(uint64_t now_ms, uint64_t age_ms)
+static size_t decay(uint64_t now_ms, uint64_t age_ms, bool chains)
 {
     size_t purged = 0;
     for (unsigned class_idx = 0; class_idx < HK_CACHED_CLASSES; class_idx++) {
@@ -423,12 +441,22 @@ size_t shared_pool_decay(uint64_t now_ms, uint64_t age_ms)
         if (atomic_load_relaxed(&hk_account.classes[class_idx].slabs) == 0)
             continue;
         hk_lock(&pool->lock);
-        while (pool->nchains > 0 && os_is_aged(pool->chain_stamps[0], now_ms, age_ms))
+        while (chains && pool->nchains > 0 && os_is_aged(pool->chain_stamps[0], now_ms, age_ms))
             give_oldest_chain(pool, class_idx);
         purged += purge_sparse(pool, now_ms, age_ms);
         hk_unlock(&pool->lock);
     }
     return purged;
+}
+
+size_t shared_pool_decay(uint64_t now_ms, uint64_t age_ms)
+{
+    return decay(now_ms, age_ms, true);
+}
+
+size_t shared_pool_purge(uint64_t now_ms)
+{
+    return decay(now_ms, 0, false);
 }
 
 void shared_pool_init(void)

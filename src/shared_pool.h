@@ -37,6 +37,12 @@ HK_HIDDEN void shared_pool_drain(unsigned class_idx, struct hk_chain chain, bool
 /* Take chains apart that are older than age_ms, purge sparse slabs. Returns bytes purged. */
 HK_HIDDEN size_t shared_pool_decay(uint64_t now_ms, uint64_t age_ms);
 
+/* any: bytes of the free blocks of sparse slabs (less than half in use) that were not purged since they changed. */
+extern HK_HIDDEN uint64_t shared_pool_sparse;
+
+/* Purge all sparse slabs now. Returns bytes. */
+HK_HIDDEN size_t shared_pool_purge(uint64_t now_ms);
+
 /* Free blocks of the class, in slabs and in chains. */
 HK_HIDDEN uint64_t shared_pool_free_blocks(unsigned class_idx);
 

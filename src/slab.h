@@ -28,7 +28,7 @@ struct slab {
     uint16_t epoch;           /* lock: class; its pool's, which listed it */
     uint64_t dirty_pages;     /* lock: class; bit p: page group p may be resident */
     uint64_t stamp_ms;        /* lock: class; when it last lost or got a block */
-    size_t size;              /* lock: class; large runs: bytes that the block has */
+    size_t size; /* lock: class; large runs: bytes that the block has; in a sparse slab: free bytes, as counted */
 };
 
 /* Make an empty slab of `class_idx`: every block free. */
