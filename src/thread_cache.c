@@ -11,11 +11,12 @@
 
 #define CLASS_BYTES \
     ((size_t)1 << 20) /* the most of one class, or a quarter of the thread's limit if that is more; of a refill */
-#define FREER_BYTES ((size_t)128 << 10)  /* of a class that is only freed here: it wins nothing but larger batches */
-#define SHARED_BYTES ((uint64_t)8 << 20) /* the least that all threads' limits may come to beyond HK_OWN_LIMIT each */
-#define CLAIM_BYTES ((size_t)32 << 10)   /* the least that a limit is raised by */
-#define FIRST_BATCH 4096u                /* bytes of a class's first refill, 1 to 16 blocks */
-#define LEAST_BATCH 1024u                /* the same in a thread that may hold no more */
+#define FREER_BYTES ((size_t)128 << 10)   /* of a class that is only freed here: it wins nothing but larger batches */
+#define SHARED_BYTES ((uint64_t)32 << 20) /* the least that all threads' limits may come to beyond HK_OWN_LIMIT each */
+#define THREAD_BYTES ((size_t)8 << 20)    /* and one thread's alone */
+#define CLAIM_BYTES ((size_t)32 << 10)    /* the least that a limit is raised by */
+#define FIRST_BATCH 4096u                 /* bytes of a class's first refill, 1 to 16 blocks */
+#define LEAST_BATCH 1024u                 /* the same in a thread that may hold no more */
 #define CHAIN_BATCHES 4u /* a chain of up to so many batches is taken whole: none of its blocks is touched */
 #define TIGHT_BYTES ((uint32_t)16 << 10) /* the most of a class near a cgroup's limit, once swept */
 #define CLOCK_FIRST 64u
@@ -100,18 +101,26 @@ static uint32_t batch_of(unsigned class_idx, uint32_t bytes)
  * less is live than was, until sweeps lower the limits. */
 static uint64_t claimed_bytes;
 
+/* A quarter of what is live, or `least`; nothing when that is near a cgroup's limit. */
+static uint64_t share_of_live(uint64_t least)
+{
+    uint64_t live = reclaim_live_bytes();
+    return reclaim_is_tight() ? 0 : reclaim_within_limit(live / 4 > least ? live / 4 : least, live);
+}
+
 /* What claimed_bytes may come to. */
 static uint64_t shared_bytes(void)
 {
-    uint64_t live = reclaim_live_bytes();
-    return reclaim_is_tight() ? 0 : reclaim_within_limit(live / 4 > SHARED_BYTES ? live / 4 : SHARED_BYTES, live);
+    return share_of_live(SHARED_BYTES);
 }
 
-/* Raise the thread's limit by half, if what all threads share leaves that. */
+/* Raise the thread's limit by half, if what it may have alone and what all threads share leave that. */
 static bool claim(struct hk_thread *thread)
 {
     size_t more = thread->limit / 2 > CLAIM_BYTES ? thread->limit / 2 : CLAIM_BYTES;
-    size_t most = hk_config.cache > thread->limit ? hk_config.cache - thread->limit : 0;
+    uint64_t alone = share_of_live(THREAD_BYTES);
+    size_t most = hk_config.cache < alone ? (size_t)hk_config.cache : (size_t)alone;
+    most = most > thread->limit ? most - thread->limit : 0;
     if (more > most)
         more = most;
     uint64_t claimed = atomic_load_relaxed(&claimed_bytes), shared = shared_bytes();

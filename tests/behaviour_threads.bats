@@ -35,8 +35,8 @@ tier() {
     on_two threads outlive 64 "$(tier 10 200)"
 }
 
-@test "all threads' caches hold 48 KiB each and 8 MiB together at most, while little is live" {
-    hk_preload thread_life crowd 100 "$((100 * 48 + 8 * 1024))"
+@test "all threads' caches hold 48 KiB each and 32 MiB together at most, while little is live" {
+    hk_preload thread_life crowd 100 "$((100 * 48 + 32 * 1024))"
 }
 
 @test "a thread that sleeps after a little work costs 80 KiB of resident memory at most: 2,000 of them" {
