@@ -58,6 +58,8 @@ def _draw(path, title, settings, curves):
                           capture_output=True, text=True, check=False)
     if done.returncode != 0 or done.stderr:
         raise Failed(f"gnuplot: {path.name}: {done.stderr.strip()}")
+    lines = path.read_text(encoding="utf-8").splitlines()  # gnuplot leaves white space at the ends of lines
+    path.write_text("\n".join(line.rstrip() for line in lines).rstrip("\n") + "\n", encoding="utf-8")
 
 
 def _throughput(results, folder):
