@@ -297,11 +297,9 @@ struct slab *superslab_find(const void *ptr)
     if (ss == NULL)
         return NULL;
     unsigned in_superslab = unit % HK_UNITS_PER_SUPERSLAB;
-    uint32_t at_or_below = atomic_load_relaxed(&ss->run_units) &
-                           ALL_UNITS >> (HK_UNITS_PER_SUPERSLAB - 1 - in_superslab);
-    if (at_or_below == 0)
+    unsigned first = superslab_first_unit(atomic_load_relaxed(&ss->run_units), in_superslab);
+    if (first == HK_UNITS_PER_SUPERSLAB)
         return NULL;
-    unsigned first = 31u - (unsigned)__builtin_clz(at_or_below);
     struct slab *slab = &ss->runs[first];
     if (atomic_load_acquire(&slab->base) == NULL) /* pairs with take_run() */
         return NULL;

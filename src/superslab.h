@@ -37,6 +37,13 @@ struct superslab_run {
     enum hk_shared_fail fail; /* why, when slab is NULL; errno is the kernel's for SHARED_FAIL_KERNEL */
 };
 
+/* The first unit of the run that `unit` would lie in, HK_UNITS_PER_SUPERSLAB when none begins at or below it. */
+static inline unsigned superslab_first_unit(uint32_t run_units, unsigned unit)
+{
+    uint32_t at_or_below = run_units & UINT32_MAX >> (HK_UNITS_PER_SUPERSLAB - 1 - unit);
+    return at_or_below != 0 ? 31u - (unsigned)__builtin_clz(at_or_below) : HK_UNITS_PER_SUPERSLAB;
+}
+
 /* Take a run of `units` (1..32) whose first unit is a multiple of `align_units` (a power of two) within its SuperSlab.
  * The slab map is written by the taker (superslab_set_code) before a block is handed out. Takes the superslab lock. */
 HK_HIDDEN struct superslab_run superslab_take(unsigned units, unsigned align_units, unsigned class_idx);

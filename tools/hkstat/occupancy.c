@@ -66,8 +66,8 @@ static void tell_units(const struct superslab *head, const uint8_t *codes, struc
 {
     for (unsigned unit = 0; unit < HK_UNITS_PER_SUPERSLAB; unit++) {
         struct occupancy_unit *to = &out->units[unit];
-        uint32_t at_or_below = head->run_units & UINT32_MAX >> (HK_UNITS_PER_SUPERSLAB - 1 - unit);
-        const struct slab *run = &head->runs[at_or_below != 0 ? 31u - (unsigned)__builtin_clz(at_or_below) : unit];
+        unsigned first = superslab_first_unit(head->run_units, unit);
+        const struct slab *run = &head->runs[first < HK_UNITS_PER_SUPERSLAB ? first : unit];
         if (head->free_units >> unit & 1) {
             to->state = head->dirty_units >> unit & 1 ? UNIT_DIRTY : UNIT_FREE;
         } else if (codes[unit] == HK_CODE_NONE) {
