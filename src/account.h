@@ -75,7 +75,7 @@ struct hk_capacity {
 struct hk_region_account {
     uint64_t base;
     uint64_t units;      /* of HK_UNIT_SIZE; fewer once a tail was given back */
-    uint64_t map;        /* address of the slab map: a code a unit */
+    uint64_t map;        /* address of the slab map: an int32_t a unit, where its bin lies in every thread */
     uint64_t superslabs; /* address of the table of struct superslab's addresses, by index in the region */
 };
 

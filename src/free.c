@@ -23,39 +23,36 @@ static HK_NOINLINE void free_slow(void *ptr)
 }
 
 /* For these no block came into the list that free() took room in. */
-static HK_NOINLINE void free_stopped(void *ptr, size_t code)
+static HK_NOINLINE void free_stopped(void *ptr, hk_bin_at at)
 {
-    hk_bin_of_code(code)->room++;
+    hk_bin_of(at)->room++;
     free_slow(ptr);
 }
 
-static HK_COLD void free_marked(void *ptr, size_t code)
+static HK_COLD void free_marked(void *ptr, hk_bin_at at)
 {
-    hk_bin_of_code(code)->room++;
+    hk_bin_of(at)->room++;
     heap_free_marked(ptr);
 }
 
 HK_EXPORT void free(void *ptr)
 {
-    uintptr_t offset = (uintptr_t)ptr - region_origin;
-    uint32_t n = hk_in_unit(offset);
-    uintptr_t unit = offset >> HK_UNIT_SHIFT;
+    uintptr_t unit = ((uintptr_t)ptr - region_base) >> HK_UNIT_SHIFT;
     if (hk_unlikely(unit >= region_reach)) {
         free_slow(ptr);
         return;
     }
-    size_t code = region_map[unit];
-    __auto_type bins = hk_bins();
-    if (hk_unlikely(hk_bin_spend_room(bins, code, n))) {
-        free_stopped(ptr, code);
+    hk_bin_at at = region_map[unit];
+    if (hk_unlikely(hk_bin_spend_room(at, (uint16_t)(uintptr_t)ptr))) {
+        free_stopped(ptr, at);
         return;
     }
     if (hk_unlikely(hk_is_marked(ptr))) {
-        free_marked(ptr, code);
+        free_marked(ptr, at);
         return;
     }
-    hk_set_link(ptr, hk_bin_head(bins, code));
-    hk_bin_set_head(bins, code, ptr);
+    hk_put_before(ptr, hk_bin_head(at));
+    hk_bin_set_head(at, ptr);
 }
 
 HK_EXPORT extern __typeof__(free) __libc_free __attribute__((alias("free")));

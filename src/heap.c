@@ -18,6 +18,7 @@
 #include "thread_cache.h"
 
 uintptr_t hk_secret;
+const uintptr_t hk_chain_end[2];
 
 static struct hk_lock init_lock = HK_LOCK_FREE;
 static bool initialised; /* any: set once, by the holder of init_lock */
@@ -316,7 +317,7 @@ void heap_free_sized(void *ptr, size_t size, size_t align)
     /* Nearly always, and every C++ delete comes here: the block's class is that of the size. free() checks the rest. */
     uintptr_t unit = ((uintptr_t)ptr - region_base) >> HK_UNIT_SHIFT;
     if (hk_likely(align <= HK_ALIGNMENT && size <= HK_CACHED_MAX && unit < region_units &&
-                  region_map[unit] == hk_code_of_size[(size + HK_ALIGNMENT - 1) / HK_ALIGNMENT])) {
+                  region_map[unit] == hk_bin_at_code(hk_code_of_size[(size + HK_ALIGNMENT - 1) / HK_ALIGNMENT]))) {
         free(ptr);
         return;
     }

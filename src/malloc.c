@@ -14,14 +14,13 @@ HK_EXPORT void *malloc(size_t size)
 {
     if (hk_unlikely(size > HK_CACHED_MAX))
         return malloc_large(size);
-    size_t code = hk_code_of_size[(size + HK_ALIGNMENT - 1) / HK_ALIGNMENT];
-    __auto_type bins = hk_bins();
-    if (hk_unlikely(hk_bin_spend_budget(bins, code)))
+    hk_bin_at at = hk_bin_at_code(hk_code_of_size[(size + HK_ALIGNMENT - 1) / HK_ALIGNMENT]);
+    if (hk_unlikely(hk_bin_spend_budget(at)))
         return cache_alloc_slow(size);
-    void *block = hk_bin_head(bins, code);
-    if (hk_unlikely(block == NULL || !hk_is_marked(block)))
+    void *block = hk_bin_head(at), *next;
+    if (hk_unlikely(!hk_next_in_chain(block, &next))) /* nor do those of hk_chain_end agree */
         return cache_alloc_slow(size);
-    hk_bin_set_head(bins, code, hk_link(block));
+    hk_bin_set_head(at, next);
     hk_clear_mark(block);
     return block;
 }

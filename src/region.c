@@ -1,6 +1,7 @@
 #include "region.h"
 
 #include "account.h"
+#include "bin.h"
 #include "config.h"
 #include "os.h"
 
@@ -10,10 +11,11 @@
 
 uintptr_t region_base;
 uintptr_t region_units;
-uintptr_t region_origin;
 uintptr_t region_reach;
-uint8_t *region_map;
+int32_t *region_map;
 
+static bool opened;                   /* any: set once */
+static uintptr_t capacity;            /* lock: superslab; SuperSlabs that the reservation has addresses for */
 static struct superslab **superslabs; /* by index in the region; any: read without a lock */
 static uint64_t *committed;           /* lock: superslab; one bit by index */
 static uintptr_t lowest_free;         /* lock: superslab; no index below it is free */
@@ -37,13 +39,13 @@ static uint64_t wanted_size(void)
 
 static bool map_tables(uintptr_t count)
 {
-    size_t map_len = hk_align_up(count * HK_UNITS_PER_SUPERSLAB, 64);
+    size_t map_len = hk_align_up(count * HK_UNITS_PER_SUPERSLAB * sizeof *region_map, 64);
     size_t table_len = hk_align_up(count * sizeof *superslabs, 64);
     size_t bits_len = hk_align_up((count + 63) / 64 * 8, 64);
     uint8_t *tables = os_map(hk_align_up(map_len + table_len + bits_len, os_page_size), os_page_size, OS_META);
     if (tables == NULL)
         return false;
-    region_map = tables;
+    region_map = (int32_t *)(void *)tables;
     superslabs = (struct superslab **)(void *)(tables + map_len);
     committed = (uint64_t *)(void *)(tables + map_len + table_len);
     return true;
@@ -62,26 +64,36 @@ void region_init(void)
         return;
     }
     region_base = (uintptr_t)base;
+    capacity = size >> HK_SUPERSLAB_SHIFT;
     hk_account.region = (struct hk_region_account){
         .base = region_base,
         .units = size >> HK_UNIT_SHIFT,
         .map = (uintptr_t)region_map,
         .superslabs = (uintptr_t)superslabs,
     };
-    atomic_store_release(&region_units, size >> HK_UNIT_SHIFT);
-}
-
-void region_open(void)
-{
-    region_origin = region_base - 1;
-    atomic_store_release(&region_reach, atomic_load_relaxed(&region_units));
 }
 
 static void set_units(uintptr_t units)
 {
     atomic_store_release(&region_units, units);
-    if (region_reach != 0)
+    if (atomic_load_relaxed(&opened))
         atomic_store_release(&region_reach, units);
+}
+
+void region_open(void)
+{
+    atomic_store_relaxed(&opened, true);
+    set_units(atomic_load_relaxed(&region_units));
+}
+
+/* The map's entries of SuperSlabs up to idx are there from now on. */
+static void extend(uintptr_t idx)
+{
+    uintptr_t from = region_units, units = (idx + 1) * HK_UNITS_PER_SUPERSLAB;
+    for (uintptr_t unit = from; unit < units; unit++)
+        region_map[unit] = (int32_t)hk_bin_at_code(HK_CODE_NONE);
+    if (from < units)
+        set_units(units);
 }
 
 static uintptr_t index_of(const uint8_t *base)
@@ -89,18 +101,13 @@ static uintptr_t index_of(const uint8_t *base)
     return ((uintptr_t)base - region_base) >> HK_SUPERSLAB_SHIFT;
 }
 
-static uintptr_t capacity(void)
-{
-    return atomic_load_relaxed(&region_units) / HK_UNITS_PER_SUPERSLAB;
-}
-
 enum region_result region_take(uint8_t **base)
 {
-    uintptr_t idx = lowest_free, end = capacity();
-    while (idx < end && ((committed[idx / 64] >> (idx % 64)) & 1))
+    uintptr_t idx = lowest_free;
+    while (idx < capacity && ((committed[idx / 64] >> (idx % 64)) & 1))
         idx++;
     lowest_free = idx;
-    if (idx >= end)
+    if (idx >= capacity)
         return REGION_FULL;
     uint8_t *ptr = (uint8_t *)region_base + (idx << HK_SUPERSLAB_SHIFT);
     if (!os_commit(ptr, HK_SUPERSLAB_SIZE))
@@ -108,6 +115,7 @@ enum region_result region_take(uint8_t **base)
     committed[idx / 64] |= UINT64_C(1) << (idx % 64);
     if (top <= idx)
         top = idx + 1;
+    extend(idx);
     *base = ptr;
     return REGION_OK;
 }
@@ -128,21 +136,25 @@ bool region_give(uint8_t *base, unsigned count)
 
 bool region_shrink(void)
 {
-    uintptr_t end = capacity();
+    uintptr_t end = capacity;
     if (top >= end)
         return false;
     uint8_t *from = (uint8_t *)region_base + (top << HK_SUPERSLAB_SHIFT);
     /* The index goes out of bounds before the addresses can become somebody else's. */
-    set_units(top * HK_UNITS_PER_SUPERSLAB);
+    capacity = top;
+    if (region_units > top * HK_UNITS_PER_SUPERSLAB)
+        set_units(top * HK_UNITS_PER_SUPERSLAB);
     if (os_unreserve(from, (end - top) << HK_SUPERSLAB_SHIFT))
         return true;
-    set_units(end * HK_UNITS_PER_SUPERSLAB);
+    capacity = end;
     return false;
 }
 
 struct superslab *region_superslab(uintptr_t idx)
 {
-    return idx < capacity() ? atomic_load_acquire(&superslabs[idx]) : NULL; /* pairs with region_set_superslab() */
+    if (idx >= atomic_load_relaxed(&region_units) / HK_UNITS_PER_SUPERSLAB)
+        return NULL;
+    return atomic_load_acquire(&superslabs[idx]); /* pairs with region_set_superslab() */
 }
 
 void region_set_superslab(uint8_t *base, struct superslab *ss)

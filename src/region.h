@@ -4,14 +4,14 @@
 
 #include "base.h"
 
-/* The map index of ptr is (ptr - region_base) >> HK_UNIT_SHIFT, ours if below region_units. const: after region_init(), but
- * region_units, which shrinks when an unused tail is given back. */
+/* The slab map: entry (ptr - region_base) >> HK_UNIT_SHIFT says where ptr's bin lies (hk_bin_at), for units below region_units.
+ * Those are all that ever were in a SuperSlab: what is above has no entry yet. region_base and region_map are const: after
+ * region_init(). */
 extern HK_HIDDEN uintptr_t region_base;
-extern HK_HIDDEN uintptr_t region_units;
-extern HK_HIDDEN uint8_t *region_map; /* codes; any: written by whoever holds the run, read without a lock */
+extern HK_HIDDEN uintptr_t region_units; /* lock: superslab; read without it */
+extern HK_HIDDEN int32_t *region_map;    /* any: written by whoever holds the run, read without a lock */
 
-/* What the fast path of free reads instead: region_base - 1 (thread_cache.h says why), and 0 units until region_open(). */
-extern HK_HIDDEN uintptr_t region_origin;
+/* What the fast path of free reads instead of region_units: 0 until region_open(). */
 extern HK_HIDDEN uintptr_t region_reach;
 
 struct superslab;

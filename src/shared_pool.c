@@ -5,6 +5,7 @@
 #include "../probes/probe.h"
 #include "ace.h"
 #include "ace_cap.h"
+#include "bin.h"
 #include "config.h"
 #include "legacy.h"
 #include "lock.h"
@@ -204,7 +205,7 @@ static inline bool is_of_class(const void *ptr, unsigned class_idx)
     if ((uintptr_t)ptr % HK_UNIT_SIZE > HK_UNIT_SIZE - HK_ALIGNMENT)
         return false;
     if (hk_likely(unit < atomic_load_relaxed(&region_units)))
-        return atomic_load_relaxed(&region_map[unit]) == HK_CODE_OF_CLASS(class_idx);
+        return atomic_load_relaxed(&region_map[unit]) == hk_bin_at_code(HK_CODE_OF_CLASS(class_idx));
     const struct slab *slab = legacy_find(ptr);
     return slab != NULL && slab->class_idx == class_idx;
 }
@@ -214,7 +215,7 @@ bool shared_pool_cut(unsigned class_idx, struct hk_chain *chain, uint32_t count,
     void *last = chain->head, *next = last;
     for (uint32_t i = 0; i <= count; i++) {
         bool of_class = is_of_class(next, class_idx);
-        if (hk_unlikely(!of_class || !hk_is_marked(next))) {
+        if (hk_unlikely(!of_class || !hk_is_sound(next))) {
             front->head = of_class ? next : last; /* the one that was overwritten */
             return false;
         }
@@ -229,14 +230,18 @@ bool shared_pool_cut(unsigned class_idx, struct hk_chain *chain, uint32_t count,
     return true;
 }
 
+static bool leads_to_free(const void *next, unsigned class_idx)
+{
+    return next == NULL || (is_of_class(next, class_idx) && hk_is_marked(next));
+}
+
 /* A live block may bear a mark by chance: then its link leads to no free block of the class, hardly ever. A program that copied
- * the word of a free block into many must not pay for a long list at the free of each. */
+ * the words of a free block into many must not pay for a long list at the free of each. */
 bool shared_pool_seems_free(unsigned class_idx, const void *block)
 {
     struct class_pool *pool = &pools[class_idx];
-    const void *next = hk_link(block);
     hk_lock(&pool->lock);
-    bool seems = next == NULL || (is_of_class(next, class_idx) && hk_is_marked(next));
+    bool seems = leads_to_free(hk_link(block), class_idx) || leads_to_free(hk_bare_link(block), class_idx);
     if (seems && hk_unlikely(pool->in_vain >= VAIN_MOST)) {
         pool->in_vain -= VAIN_MOST;
         seems = false;
@@ -249,9 +254,11 @@ bool shared_pool_seems_free(unsigned class_idx, const void *block)
 static bool list_holds(struct class_pool *pool, unsigned class_idx, const void *at, const void *block)
 {
     uint64_t most = atomic_load_relaxed(&hk_account.classes[class_idx].slab_blocks), i;
-    for (i = 0; i < most && is_of_class(at, class_idx) && hk_is_marked(at); i++) {
+    for (i = 0; i < most && is_of_class(at, class_idx); i++) {
         if (at == block)
             return true;
+        if (!hk_is_sound(at))
+            break;
         at = hk_link(at);
     }
     pool->in_vain += i + 1;
@@ -357,7 +364,7 @@ static void give_chain(struct class_pool *pool, unsigned class_idx, struct hk_ch
         if (slab == NULL && (slab = legacy_find(block)) != NULL)
             account_add(&hk_account.classes[class_idx].legacy_frees, 1);
         bool of_class = slab != NULL && slab->class_idx == class_idx;
-        if (hk_unlikely(!of_class || !hk_is_marked(block)))
+        if (hk_unlikely(!of_class || !hk_is_sound(block)))
             stop(pool, class_idx, MISUSE_CORRUPT_LIST, of_class ? block : last); /* the one that was overwritten */
         if (hk_unlikely(slab->epoch != pool->epoch)) { /* the first block that comes back since it was abandoned */
             slab_recount(slab);

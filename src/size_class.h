@@ -24,11 +24,11 @@
 #define HK_LARGE_MAX ((size_t)2 << 20)
 #define HK_MID_UNITS 4u
 
-/* A code is what the slab map and the fast path keep for a class: the offset of its bin in units of 8 bytes, so that one
- * scaled index finds the bin. Code 0 is "no class": the bin that never has room. */
+/* A code is a class's bin: its offset in bytes among a thread's bins. Code 0 is "no class": the bin that never has room. */
+#define HK_BIN_SIZE 16u
 #define HK_CODE_NONE 0u
-#define HK_CODE_OF_CLASS(c) (((c) + 1) * 2)
-#define HK_CLASS_OF_CODE(code) ((code) / 2 - 1)
+#define HK_CODE_OF_CLASS(c) (((c) + 1) * HK_BIN_SIZE)
+#define HK_CLASS_OF_CODE(code) ((code) / HK_BIN_SIZE - 1)
 
 /* For tables: the block size of class c, a constant expression of c; a list of(0), of(1), … for every cached class. */
 #define HK_CLASS_OCTAVE(c) ((c) < 16 ? 0 : ((c)-16) / 8)
@@ -41,7 +41,7 @@
         HK_EIGHT_CLASSES(of, 64)
 
 /* Code by (size + 15) / 16 for sizes up to HK_CACHED_MAX. */
-extern HK_HIDDEN const uint8_t hk_code_of_size[HK_CACHED_MAX / HK_ALIGNMENT + 1];
+extern HK_HIDDEN const uint16_t hk_code_of_size[HK_CACHED_MAX / HK_ALIGNMENT + 1];
 
 /* Block size in bytes by class; HK_CLASS_HUGE has 0. */
 extern HK_HIDDEN const uint32_t hk_class_size[HK_ACCOUNT_CLASSES];

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../probes/probe.h"
+#include "bin.h"
 #include "config.h"
 #include "lock.h"
 #include "meta.h"
@@ -248,8 +249,9 @@ bool superslab_extend(struct slab *slab, unsigned units)
 void superslab_set_code(const struct slab *slab, unsigned code)
 {
     uintptr_t unit = ((uintptr_t)slab->base - region_base) >> HK_UNIT_SHIFT;
+    int32_t at = (int32_t)hk_bin_at_code(code);
     for (unsigned u = 0; u < slab->units; u++)
-        atomic_store_release(&region_map[unit + u], (uint8_t)code);
+        atomic_store_release(&region_map[unit + u], at);
 }
 
 static void release_units(struct superslab *ss, uint32_t mask, bool dirty)

@@ -3,7 +3,7 @@
  *   dirty_units & ~free_units = 0        a free unit that is not in dirty_units reads as zeros
  *
  * A run is 1..32 adjacent units of one SuperSlab: a slab of a cached class, or one large block. The slab map says a run's
- * code (HK_CODE_NONE for large), the SuperSlab's `runs[first unit]` describes it. */
+ * bin (that of HK_CODE_NONE for large), the SuperSlab's `runs[first unit]` describes it. */
 #ifndef HK_SUPERSLAB_H
 #define HK_SUPERSLAB_H
 
@@ -58,7 +58,7 @@ HK_HIDDEN void superslab_give(struct slab *slab);
 /* The same for a run whose pages have gone elsewhere: it reads as zeros. */
 HK_HIDDEN void superslab_give_clean(struct slab *slab);
 
-/* Write the code of a run's units in the slab map. */
+/* Enter a run's units in the slab map. */
 HK_HIDDEN void superslab_set_code(const struct slab *slab, unsigned code);
 
 /* The run that holds `ptr`, or NULL if ptr lies outside the region, in an unmapped SuperSlab or in a free unit. Any ptr. */

@@ -59,6 +59,7 @@ static struct hk_thread *thread_begin(void)
     uint64_t now_ms = os_now_ms();
     uint32_t report_ms = (uint32_t)now_ms - (is_first_in_a_while(&last_begin_ms, now_ms) ? NEW_REPORT_MS : 0);
     for (unsigned class_idx = 0; class_idx < HK_CACHED_CLASSES; class_idx++) {
+        hk_bin_set_first(&hk_tls.bins[class_idx + 1], NULL);
         thread->classes[class_idx].room = hk_tls.bins[class_idx + 1].room;
         thread->classes[class_idx].report_ms = report_ms;
     }
@@ -137,8 +138,8 @@ bool thread_lists_hold(unsigned class_idx, const void *block)
     bool holds = false;
     hk_lock(&threads_lock);
     for (const struct hk_thread *thread = threads; thread != NULL && !holds; thread = thread->next) {
-        const void *head = atomic_load_relaxed(&thread->tls->bins[class_idx + 1].head);
-        holds = shared_pool_list_holds(class_idx, head, block);
+        void *head = atomic_load_relaxed(&thread->tls->bins[class_idx + 1].head);
+        holds = shared_pool_list_holds(class_idx, hk_end_to_null(head), block);
     }
     hk_unlock(&threads_lock);
     return holds;
@@ -149,7 +150,7 @@ static bool adoptable(const void *block, unsigned class_idx)
     const struct slab *slab = superslab_find(block);
     if (slab == NULL)
         slab = legacy_find(block);
-    return slab != NULL && slab->class_idx == class_idx && slab_is_block(slab, block) && hk_is_marked(block) &&
+    return slab != NULL && slab->class_idx == class_idx && slab_is_block(slab, block) && hk_is_sound(block) &&
            !slab_block_is_free(slab, block);
 }
 
@@ -159,7 +160,7 @@ static bool adoptable(const void *block, unsigned class_idx)
 static void adopt(struct hk_thread *thread, unsigned class_idx)
 {
     uint64_t count = 0;
-    void *block = thread->tls->bins[class_idx + 1].head;
+    void *block = hk_bin_first(&thread->tls->bins[class_idx + 1]);
     while (block != NULL && adoptable(block, class_idx)) {
         void *next = hk_link(block);
         shared_pool_drain(class_idx, (struct hk_chain){block, 1}, true);

@@ -84,7 +84,7 @@ static void arm(struct hk_thread *thread, unsigned class_idx)
 /* A block of the list was overwritten. The list is left alone for good, so that a handler of SIGABRT may allocate. */
 static HK_COLD _Noreturn void stop(struct hk_thread *thread, unsigned class_idx, const void *block)
 {
-    bin_of(thread, class_idx)->head = NULL;
+    hk_bin_set_first(bin_of(thread, class_idx), NULL);
     thread->classes[class_idx].length = 0;
     arm(thread, class_idx);
     misuse_abort(MISUSE_CORRUPT_LIST, block, hk_class_size[class_idx]);
@@ -215,7 +215,7 @@ static bool refill(struct hk_thread *thread, unsigned class_idx, size_t size)
     cache->missed = true;
     cache->taken += got.chain.count;
     cache->length = got.chain.count;
-    bin_of(thread, class_idx)->head = got.chain.head;
+    hk_bin_set_first(bin_of(thread, class_idx), got.chain.head);
     return got.chain.count > 0;
 }
 
@@ -224,12 +224,12 @@ static void drain(struct hk_thread *thread, unsigned class_idx, uint32_t keep, e
 {
     struct cache_class *cache = &thread->classes[class_idx];
     struct hk_bin *bin = bin_of(thread, class_idx);
-    struct hk_chain rest = {bin->head, cache->length}, kept = {NULL, 0};
+    struct hk_chain rest = {hk_bin_first(bin), cache->length}, kept = {NULL, 0};
     if (cache->length <= keep)
         return;
     if (keep > 0 && !shared_pool_cut(class_idx, &rest, keep, &kept))
         stop(thread, class_idx, kept.head);
-    bin->head = kept.head;
+    hk_bin_set_first(bin, kept.head);
     cache->length = keep;
     cache->taken -= cache->taken < rest.count ? cache->taken : rest.count;
     struct hk_class_account *account = &hk_account.classes[class_idx];
@@ -389,15 +389,15 @@ void *cache_alloc_slow(size_t size)
     struct cache_class *cache = settle(thread, class_idx);
     if (bin->budget == 0)
         pace(cache);
-    bool missed = bin->head == NULL;
-    if (!missed && !hk_is_marked(bin->head))
+    bool missed = hk_bin_first(bin) == NULL;
+    if (!missed && !hk_is_sound(bin->head))
         stop(thread, class_idx, bin->head);
     if (missed && !refill(thread, class_idx, size)) {
         arm(thread, class_idx);
         return heap_out_of_memory(size);
     }
-    void *block = bin->head;
-    bin->head = hk_link(block);
+    void *block = hk_bin_first(bin);
+    hk_bin_set_first(bin, hk_link(block));
     hk_clear_mark(block);
     cache->length--;
     cache->report_allocs++;
@@ -453,8 +453,8 @@ void cache_free_slow(unsigned class_idx, void *block)
     if (cache->capacity == 0) {
         free_uncached(class_idx, block);
     } else {
-        hk_set_link(block, bin->head);
-        bin->head = block;
+        hk_set_link(block, hk_bin_first(bin));
+        hk_bin_set_first(bin, block);
         cache->length++;
         count_frees(class_idx, 1);
     }

@@ -17,7 +17,7 @@ LAYERS = [
     ("central pools", "shared_pool legacy ace ace_huge ace_huge_cache ace_large reclaim"),
     ("memory in units", "superslab slab region"),
     ("tables", "outer_map meta"),
-    ("words", "account ace_account ace_cap chain config lock misuse size_class"),
+    ("words", "account ace_account ace_cap bin chain config lock misuse size_class"),
     ("system", "os os_format os_linux os_linux_cgroup os_linux_limit"),
     ("probes", "probe probes"),
     ("base", "base os_account"),

@@ -200,14 +200,42 @@ static void overwrite_free_list(size_t size)
 }
 
 /* The first block of the list is the one that was written to: it is not handed out, nor is its link followed. */
-static void overwrite_then_take(size_t size)
+static void overwrite_and_take(size_t size, size_t offset, int byte, size_t count)
 {
     if (size > 16 * KIB)
         size = 16 * KIB;
-    uint64_t *ptr = block_of(size);
+    char *ptr = block_of(size);
     free(ptr);
-    *(uint64_t *)announce(ptr) = 0x4141414141414141;
+    memset(announce(ptr) + offset, byte, count);
     opaque(malloc(size));
+}
+
+static void overwrite_then_take(size_t size)
+{
+    overwrite_and_take(size, 0, 0x41, 8);
+}
+
+static void overwrite_int_then_take(size_t size)
+{
+    overwrite_and_take(size, 0, 0, sizeof(int));
+}
+
+static void overwrite_byte_then_take(size_t size)
+{
+    char *ptr = block_of(size > 16 * KIB ? 16 * KIB : size);
+    free(ptr);
+    ((char *)announce(ptr))[1] ^= 0x10;
+    opaque(malloc(size > 16 * KIB ? 16 * KIB : size));
+}
+
+static void overwrite_second_word_then_take(size_t size)
+{
+    overwrite_and_take(size, 8, 0x41, 8);
+}
+
+static void zero_then_take(size_t size)
+{
+    overwrite_and_take(size, 0, 0, 16);
 }
 
 /* So many calls that lists and counters are those of a program that has long been at work. */
@@ -268,6 +296,10 @@ static const struct kind {
     {"free_sized_twice", free_sized_twice, DOUBLE, NULL},
     {"overwrite_free_list", overwrite_free_list, CORRUPT, NULL},
     {"overwrite_then_take", overwrite_then_take, CORRUPT, NULL},
+    {"overwrite_int_then_take", overwrite_int_then_take, CORRUPT, NULL},
+    {"overwrite_byte_then_take", overwrite_byte_then_take, CORRUPT, NULL},
+    {"overwrite_second_word_then_take", overwrite_second_word_then_take, CORRUPT, NULL},
+    {"zero_then_take", zero_then_take, CORRUPT, NULL},
 };
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 

@@ -194,7 +194,7 @@ static int map_fail(void *arg)
 static int the_region_makes_room(void *arg)
 {
     (void)arg;
-    CLAIM(region_units << HK_UNIT_SHIFT >= 400 * MIB);
+    CLAIM(hk_account.region.units << HK_UNIT_SHIFT >= 400 * MIB);
     limit_address_space(16 * MIB);
     void *block = ace_alloc(200 * MIB, HK_ALIGNMENT, false);
     CLAIM(block != NULL);

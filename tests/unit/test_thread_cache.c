@@ -67,7 +67,7 @@ static int check_thread(void)
     for (unsigned c = 0; c < HK_CACHED_CLASSES; c++) {
         const struct cache_class *cache = &thread->classes[c];
         unsigned listed = 0;
-        for (const void *block = hk_tls.bins[c + 1].head; block != NULL; block = hk_link(block))
+        for (const void *block = hk_bin_first(&hk_tls.bins[c + 1]); block != NULL; block = hk_link(block))
             listed++;
         CLAIM(listed == cache->length);
         granted += (size_t)cache->capacity * hk_class_size[c];
@@ -90,8 +90,7 @@ static int fit_tells_blocks(void *arg)
     for (unsigned c = 0; c < HK_CACHED_CLASSES; c++) {
         uint32_t size = hk_class_size[c], fit = hk_tls.bins[c + 1].fit, in_blocks = hk_blocks_per_unit(c) * size;
         for (uint32_t offset = 0; offset < HK_UNIT_SIZE; offset++) {
-            uint32_t n = (offset + 1) % HK_UNIT_SIZE;
-            bool fits = (uint32_t)(n * fit) >= fit, block = offset % size == 0 && offset < in_blocks;
+            bool fits = (uint64_t)(offset * fit) + fit <= UINT32_MAX, block = offset % size == 0 && offset < in_blocks;
             CLAIM(fits == block || offset == in_blocks + 1);
         }
     }
@@ -331,7 +330,7 @@ static int after_the_end(void *arg)
     CLAIM(a->frees - frees == 70);
     shared_pool_decay(os_now_ms(), 0);
     CLAIM(a->slabs == 0);
-    CLAIM(hk_tls.bins[class_idx + 1].head == NULL);
+    CLAIM(hk_tls.bins[class_idx + 1].head == (const void *)hk_chain_end);
     return 0;
 }
 

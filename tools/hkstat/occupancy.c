@@ -62,7 +62,7 @@ static bool read_memory(const struct reading *reading, uint64_t address, void *o
     return is_memory && process_vm_readv(reading->pid, &local, 1, &remote, 1, 0) == (ssize_t)length;
 }
 
-static void tell_units(const struct superslab *head, const uint8_t *codes, struct occupancy_superslab *out)
+static void tell_units(const struct superslab *head, struct occupancy_superslab *out)
 {
     for (unsigned unit = 0; unit < HK_UNITS_PER_SUPERSLAB; unit++) {
         struct occupancy_unit *to = &out->units[unit];
@@ -70,7 +70,7 @@ static void tell_units(const struct superslab *head, const uint8_t *codes, struc
         const struct slab *run = &head->runs[first < HK_UNITS_PER_SUPERSLAB ? first : unit];
         if (head->free_units >> unit & 1) {
             to->state = head->dirty_units >> unit & 1 ? UNIT_DIRTY : UNIT_FREE;
-        } else if (codes[unit] == HK_CODE_NONE) {
+        } else if (run->class_idx >= HK_CACHED_CLASSES) {
             to->state = UNIT_LARGE;
         } else {
             to->state = UNIT_SLAB;
@@ -80,20 +80,17 @@ static void tell_units(const struct superslab *head, const uint8_t *codes, struc
     }
 }
 
-/* Read one SuperSlab's head and its part of the slab map. False: it is gone, or isn't one. */
-static bool read_superslab(const struct reading *reading, uint64_t at, uint64_t base, uint64_t map,
-                           struct occupancy_superslab *out)
+/* Read one SuperSlab's head. False: it is gone, or isn't one. */
+static bool read_superslab(const struct reading *reading, uint64_t at, uint64_t base, struct occupancy_superslab *out)
 {
     static union {
         struct superslab superslab;
         char bytes[HEAD_SIZE];
     } head;
-    uint8_t codes[HK_UNITS_PER_SUPERSLAB];
-    if (!read_memory(reading, at, &head, HEAD_SIZE) || !read_memory(reading, map, codes, sizeof codes) ||
-        (uint64_t)(uintptr_t)head.superslab.base != base)
+    if (!read_memory(reading, at, &head, HEAD_SIZE) || (uint64_t)(uintptr_t)head.superslab.base != base)
         return false;
     out->base = base;
-    tell_units(&head.superslab, codes, out);
+    tell_units(&head.superslab, out);
     return true;
 }
 
@@ -119,7 +116,7 @@ static bool read_region(const struct reading *reading, const struct hk_region_ac
         if (occupancy->count == OCCUPANCY_MOST)
             occupancy->more = true;
         else if (read_superslab(reading, entries[within], region->base + (idx << HK_SUPERSLAB_SHIFT),
-                                region->map + idx * HK_UNITS_PER_SUPERSLAB, &occupancy->superslabs[occupancy->count]))
+                                &occupancy->superslabs[occupancy->count]))
             occupancy->count++;
         else
             wrong++;
