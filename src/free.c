@@ -38,7 +38,7 @@ static HK_COLD void free_marked(void *ptr, hk_bin_at at)
 HK_EXPORT void free(void *ptr)
 {
     uintptr_t unit = ((uintptr_t)ptr - region_base) >> HK_UNIT_SHIFT;
-    if (hk_unlikely(unit >= region_reach)) {
+    if (hk_unlikely(unit >= region_load_reach())) {
         free_slow(ptr);
         return;
     }

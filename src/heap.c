@@ -316,7 +316,7 @@ void heap_free_sized(void *ptr, size_t size, size_t align)
 {
     /* Nearly always, and every C++ delete comes here: the block's class is that of the size. free() checks the rest. */
     uintptr_t unit = ((uintptr_t)ptr - region_base) >> HK_UNIT_SHIFT;
-    if (hk_likely(align <= HK_ALIGNMENT && size <= HK_CACHED_MAX && unit < region_units &&
+    if (hk_likely(align <= HK_ALIGNMENT && size <= HK_CACHED_MAX && unit < atomic_load_relaxed(&region_units) &&
                   region_map[unit] == hk_bin_at_code(hk_code_of_size[(size + HK_ALIGNMENT - 1) / HK_ALIGNMENT]))) {
         free(ptr);
         return;
