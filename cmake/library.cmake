@@ -112,7 +112,8 @@ target_link_options(hakmem PRIVATE
   -Wl,-z,nodelete          # blocks and thread exits outlive every dlclose
   -Wl,-z,noexecstack
   -Wl,--as-needed
-  -Wl,--hash-style=gnu)
+  -Wl,--hash-style=gnu
+  -static-libgcc)          # its unwinder, for the stacks in reports of guarded blocks: a library of its own would be one need more
 
 foreach(target IN ITEMS hakmem hakmem_static)
   target_include_directories(${target} INTERFACE

@@ -10,6 +10,10 @@ static HK_NOINLINE void free_slow(void *ptr)
     if (ptr == NULL)
         return;
     struct heap_place place = heap_find(ptr);
+    if (place.guard != NULL) {
+        cache_free_guarded(place.guard, ptr, __builtin_return_address(0));
+        return;
+    }
     if (place.slab != NULL && place.slab->class_idx < HK_CACHED_CLASSES) {
         heap_check_block(&place, ptr, MISUSE_DOUBLE_FREE, MISUSE_INTERIOR_FREE);
         cache_free_slow(place.slab->class_idx, ptr);

@@ -7,6 +7,7 @@
 #include "account.h"
 #include "ace.h"
 #include "config.h"
+#include "guard.h"
 #include "lock.h"
 #include "os.h"
 #include "outer_map.h"
@@ -66,8 +67,11 @@ void *heap_out_of_memory(size_t size)
 
 struct heap_place heap_find(const void *ptr)
 {
-    struct heap_place place = {superslab_find(ptr), NULL};
+    struct heap_place place = {superslab_find(ptr), NULL, NULL};
     if (place.slab != NULL)
+        return place;
+    place.guard = guard_find(ptr);
+    if (hk_unlikely(place.guard != NULL))
         return place;
     struct outer_entry entry = outer_map_find(ptr);
     if (entry.kind == OUTER_LEGACY)
@@ -80,6 +84,8 @@ struct heap_place heap_find(const void *ptr)
 /* Block size, 0 when ptr is not the start of a live block; a cached block's state is not looked at. */
 static size_t size_at(const struct heap_place *place, const void *ptr)
 {
+    if (place->guard != NULL)
+        return guard_size(place->guard, ptr);
     if (place->huge != NULL)
         return ace_usable_huge(place->huge, ptr);
     if (place->slab == NULL)
@@ -169,6 +175,10 @@ static struct heap_place find_live(const void *ptr, enum misuse_kind twice, enum
                                    enum misuse_kind foreign, size_t *size)
 {
     struct heap_place place = heap_find(ptr);
+    if (place.guard != NULL) {
+        *size = guard_live_size(place.guard, ptr, twice, interior);
+        return place;
+    }
     if (place.slab != NULL && place.slab->class_idx < HK_CACHED_CLASSES)
         heap_check_block(&place, ptr, twice, interior);
     *size = size_at(&place, ptr);
@@ -231,6 +241,8 @@ static void *resize(const struct heap_place *place, void *ptr, size_t size, size
 {
     if ((uintptr_t)ptr % align != 0)
         return NULL;
+    if (place->guard != NULL)
+        return guard_size(place->guard, ptr) == size ? ptr : NULL;
     if (place->huge != NULL)
         return ace_resize_huge(place->huge, ptr, size, align, in_place);
     if (place->slab->class_idx >= HK_CACHED_CLASSES)
@@ -306,8 +318,8 @@ static HK_NOINLINE void free_sized_slow(void *ptr, size_t size, size_t align)
         find_live(ptr, MISUSE_DOUBLE_FREE, MISUSE_INTERIOR_FREE, MISUSE_FOREIGN_FREE, &block_size);
     bool cached = place.slab != NULL && place.slab->class_idx < HK_CACHED_CLASSES;
     /* A large block may have been resized where it lies, down to half. */
-    bool fits = cached ? heap_good_size(size, align) == block_size : size <= block_size && size >= block_size / 2;
-    if (!fits && heap_good_size(size, align) != block_size)
+    bool fits = !cached && place.guard == NULL && size <= block_size && size >= block_size / 2;
+    if (!fits && heap_good_size(size, align) != heap_good_size(block_size, 0))
         misuse_abort(MISUSE_WRONG_SIZE, ptr, block_size);
     free(ptr);
 }

@@ -37,11 +37,13 @@ HK_HIDDEN void heap_after_raw_fork(void);
 /* Every NULL for want of memory passes here: errno is ENOMEM, alloc_fail fires. Returns NULL. */
 HK_HIDDEN HK_COLD void *heap_out_of_memory(size_t size);
 
-/* Where an address lies: in a slab or large run, in a huge block, or (both NULL) nowhere. */
+/* Where an address lies: in a slab or large run, in a huge block, in a guarded slot, or (all NULL) nowhere. */
 struct slab;
+struct guard_slot;
 struct heap_place {
     struct slab *slab;
     void *huge;
+    struct guard_slot *guard;
 };
 HK_HIDDEN struct heap_place heap_find(const void *ptr);
 

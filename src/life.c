@@ -1,10 +1,11 @@
 /* life.c - the process's life: start, fork, exit. The order of all locks is written here:
- *   threads, class pools by index, ACE's pools by index, huge, superslab, meta.
+ *   threads, class pools by index, ACE's pools by index, huge, superslab, meta, guard.
  * reclaim's is only ever tried, and init's is held before there are threads. */
 #include <pthread.h>
 
 #include "ace.h"
 #include "config.h"
+#include "guard.h"
 #include "heap.h"
 #include "meta.h"
 #include "os.h"
@@ -22,11 +23,13 @@ static void before_fork(void)
     ace_before_fork();
     superslab_before_fork();
     meta_before_fork();
+    guard_before_fork();
     forking = true;
 }
 
 static void release(bool child, bool raw_child)
 {
+    guard_after_fork(raw_child);
     meta_after_fork(raw_child);
     superslab_after_fork(raw_child);
     ace_after_fork(raw_child);

@@ -59,12 +59,21 @@ _Noreturn static void end_process(long tid, bool ask_handler)
 }
 
 /* A handler of SIGABRT that frees a bad pointer itself is not asked again; one that left by siglongjmp is. */
-_Noreturn void misuse_abort(enum misuse_kind kind, const void *ptr, size_t size)
+_Noreturn void misuse_abort_telling(enum misuse_kind kind, const void *ptr, size_t size, void (*tell)(void *arg),
+                                    void *arg)
 {
     long tid = syscall(SYS_gettid);
     bool again = atomic_load_relaxed(&ending_thread) == tid && is_blocked(); /* as long as its handler runs */
     atomic_store_relaxed(&ending_thread, tid);
-    if (!again)
+    if (!again) {
         report(kind, ptr, size);
+        if (tell != NULL)
+            tell(arg);
+    }
     end_process(tid, !again);
+}
+
+_Noreturn void misuse_abort(enum misuse_kind kind, const void *ptr, size_t size)
+{
+    misuse_abort_telling(kind, ptr, size, NULL, NULL);
 }

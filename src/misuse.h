@@ -14,4 +14,8 @@ enum misuse_kind {
 /* `size`: of the block concerned in bytes, 0 when unknown. Never returns. Async-signal-safe. */
 HK_HIDDEN HK_COLD _Noreturn void misuse_abort(enum misuse_kind kind, const void *ptr, size_t size);
 
+/* The same; between the line and SIGABRT, tell(arg) writes what more is known. */
+HK_HIDDEN HK_COLD _Noreturn void misuse_abort_telling(enum misuse_kind kind, const void *ptr, size_t size,
+                                                      void (*tell)(void *arg), void *arg);
+
 #endif

@@ -8,7 +8,7 @@
 #include "os_account.h"
 
 /* What a mapping is for: told by the probes and kept in the account. */
-enum os_purpose { OS_REGION, OS_SUPERSLAB, OS_LEGACY, OS_HUGE, OS_META };
+enum os_purpose { OS_REGION, OS_SUPERSLAB, OS_LEGACY, OS_HUGE, OS_META, OS_GUARD };
 
 /* Which limit made the kernel refuse memory, where it can be told (probes ace_fail and alloc_fail). */
 enum os_limit { OS_LIMIT_NONE, OS_LIMIT_AS, OS_LIMIT_DATA, OS_LIMIT_MAP_COUNT, OS_LIMIT_OVERCOMMIT, OS_LIMIT_UNKNOWN };
@@ -35,10 +35,10 @@ HK_HIDDEN uint64_t os_memory_limit(void);
 HK_HIDDEN void *os_reserve(size_t len, size_t align);
 
 /* Make a part of a reservation readable and writable (and part of core dumps again). */
-HK_HIDDEN bool os_commit(void *ptr, size_t len);
+HK_HIDDEN bool os_commit(void *ptr, size_t len, enum os_purpose purpose);
 
 /* Put a part of a reservation back as it was: PROT_NONE, mapped afresh. */
-HK_HIDDEN bool os_decommit(void *ptr, size_t len);
+HK_HIDDEN bool os_decommit(void *ptr, size_t len, enum os_purpose purpose);
 
 /* Give a part of a reservation, PROT_NONE all of it, back to the system for good. */
 HK_HIDDEN bool os_unreserve(void *ptr, size_t len);

@@ -238,7 +238,7 @@ void *os_reserve(size_t len, size_t align)
     return ptr;
 }
 
-bool os_commit(void *ptr, size_t len)
+bool os_commit(void *ptr, size_t len, enum os_purpose purpose)
 {
     int saved = errno;
     if (!sys_mprotect(ptr, len, PROT_READ | PROT_WRITE)) {
@@ -247,13 +247,13 @@ bool os_commit(void *ptr, size_t len)
     }
     sys_madvise(ptr, len, MADV_DODUMP);
     atomic_sub_relaxed(&os_account.reserved, len);
-    count_map(ptr, len, OS_SUPERSLAB);
+    count_map(ptr, len, purpose);
     errno = saved;
     return true;
 }
 
 /* mprotect back would leave the memory charged and the mapping split from its neighbours. */
-bool os_decommit(void *ptr, size_t len)
+bool os_decommit(void *ptr, size_t len, enum os_purpose purpose)
 {
     int saved = errno;
     if (sys_mmap(ptr, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED) == NULL) {
@@ -262,7 +262,7 @@ bool os_decommit(void *ptr, size_t len)
     }
     sys_madvise(ptr, len, MADV_DONTDUMP);
     atomic_add_relaxed(&os_account.reserved, len);
-    count_unmap(ptr, len, OS_SUPERSLAB);
+    count_unmap(ptr, len, purpose);
     errno = saved;
     return true;
 }

@@ -110,7 +110,7 @@ enum region_result region_take(uint8_t **base)
     if (idx >= capacity)
         return REGION_FULL;
     uint8_t *ptr = (uint8_t *)region_base + (idx << HK_SUPERSLAB_SHIFT);
-    if (!os_commit(ptr, HK_SUPERSLAB_SIZE))
+    if (!os_commit(ptr, HK_SUPERSLAB_SIZE, OS_SUPERSLAB))
         return REGION_REFUSED;
     committed[idx / 64] |= UINT64_C(1) << (idx % 64);
     if (top <= idx)
@@ -122,7 +122,7 @@ enum region_result region_take(uint8_t **base)
 
 bool region_give(uint8_t *base, unsigned count)
 {
-    if (!os_decommit(base, (size_t)count << HK_SUPERSLAB_SHIFT))
+    if (!os_decommit(base, (size_t)count << HK_SUPERSLAB_SHIFT, OS_SUPERSLAB))
         return false;
     uintptr_t idx = index_of(base);
     if (lowest_free > idx)

@@ -6,6 +6,7 @@
 
 #include "../probes/probe.h"
 #include "config.h"
+#include "guard.h"
 #include "heap.h"
 #include "legacy.h"
 #include "lock.h"
@@ -203,7 +204,7 @@ static void count_inherited(void)
     for (unsigned class_idx = 0; class_idx < HK_CACHED_CLASSES; class_idx++) {
         struct hk_class_account *account = &hk_account.classes[class_idx];
         uint64_t free_blocks = shared_pool_free_blocks(class_idx) + cache_length(class_idx);
-        account->inherited = account->slab_blocks - free_blocks;
+        account->inherited = account->slab_blocks - free_blocks + guard_live(class_idx);
         account->inherited_bytes = account->inherited * hk_class_size[class_idx];
     }
 }

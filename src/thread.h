@@ -3,6 +3,7 @@
 #define HK_THREAD_H
 
 #include "base.h"
+#include "sample.h"
 #include "size_class.h"
 #include "thread_cache.h"
 
@@ -26,6 +27,8 @@ struct cache_class {
     bool active;    /* anything since the last sweep */
     bool allocates; /* an allocation since then */
     bool missed;    /* a miss since then */
+    bool cut;       /* the budget was given for what is to be sampled next, not by the clock */
+    struct sample_clock sample;
 };
 
 struct hk_thread {
@@ -35,6 +38,7 @@ struct hk_thread {
     size_t granted;                /* owner: sum of capacity * size over the classes */
     uint64_t sweep_ms, hurry_ms;   /* owner: */
     unsigned exit_rounds;          /* owner: */
+    uint64_t random;               /* owner: see sample_draw() */
     struct cache_class classes[HK_CACHED_CLASSES];
 };
 

@@ -2,6 +2,7 @@
 
 #include "../probes/probe.h"
 #include "config.h"
+#include "guard.h"
 #include "heap.h"
 #include "misuse.h"
 #include "os.h"
@@ -66,9 +67,21 @@ static struct cache_class *settle(struct hk_thread *thread, unsigned class_idx)
     cache->report_allocs += allocs;
     cache->active = true;
     cache->allocates |= allocs != 0;
+    if (hk_unlikely(sample_is_running(&cache->sample)))
+        sample_pass(&cache->sample, allocs);
     count_allocs(class_idx, allocs);
     count_frees(class_idx, frees);
     return cache;
+}
+
+/* The budget that the class may have until the next allocation that is to be sampled. */
+static HK_COLD uint32_t bound_by_sample(struct hk_thread *thread, struct cache_class *cache, uint64_t mean)
+{
+    if (mean == 0)
+        cache->sample.left[SAMPLE_GUARD] = 0;
+    else if (cache->sample.left[SAMPLE_GUARD] == 0)
+        sample_draw(&cache->sample, SAMPLE_GUARD, (double)mean, &thread->random);
+    return sample_bound(&cache->sample, cache->clock);
 }
 
 /* Write both counters anew: the last act of every slow path. */
@@ -77,7 +90,12 @@ static void arm(struct hk_thread *thread, unsigned class_idx)
     struct hk_bin *bin = bin_of(thread, class_idx);
     struct cache_class *cache = &thread->classes[class_idx];
     uint32_t room = cache->capacity > cache->length ? cache->capacity - cache->length : 0;
-    bin->budget = cache->budget = cache->clock;
+    uint32_t budget = cache->clock;
+    uint64_t mean = guard_mean();
+    if (hk_unlikely(mean != 0 || sample_is_running(&cache->sample)))
+        budget = bound_by_sample(thread, cache, mean);
+    cache->cut = budget < cache->clock;
+    bin->budget = cache->budget = (uint16_t)budget;
     bin->room = cache->room = (uint16_t)(room < HK_ROOM_MAX ? room + 1 : HK_ROOM_MAX);
 }
 
@@ -378,6 +396,39 @@ static void free_uncached(unsigned class_idx, void *block)
     shared_pool_drain(class_idx, (struct hk_chain){block, 1}, true);
 }
 
+/* The list's first block, after a refill if there is none; NULL when memory is refused. */
+static void *take_from_list(struct hk_thread *thread, unsigned class_idx, size_t size)
+{
+    struct hk_bin *bin = bin_of(thread, class_idx);
+    struct cache_class *cache = &thread->classes[class_idx];
+    bool missed = hk_bin_first(bin) == NULL;
+    if (!missed && !hk_is_sound(bin->head))
+        stop(thread, class_idx, bin->head);
+    if (missed && !refill(thread, class_idx, size))
+        return NULL;
+    void *block = hk_bin_first(bin);
+    hk_bin_set_first(bin, hk_link(block));
+    hk_clear_mark(block);
+    cache->length--;
+    if (!missed) {
+        cache->hits++;
+        account_add(&hk_account.classes[class_idx].ticks, 1);
+    }
+    return block;
+}
+
+/* A guarded block, if one is due and to be had. Where many are due, the next is far off: what may be guarded is soon used up. */
+static HK_COLD void *take_guarded(struct hk_thread *thread, struct cache_class *cache, unsigned class_idx, size_t size,
+                                  const void *caller)
+{
+    if (!sample_take(&cache->sample, SAMPLE_GUARD))
+        return NULL;
+    void *block = guard_alloc(class_idx, size, caller);
+    if (block == NULL)
+        sample_draw(&cache->sample, SAMPLE_GUARD, 16.0 * (double)guard_mean(), &thread->random);
+    return block;
+}
+
 void *cache_alloc_slow(size_t size)
 {
     unsigned class_idx = HK_CLASS_OF_CODE(hk_code_of_size[(size + HK_ALIGNMENT - 1) / HK_ALIGNMENT]);
@@ -387,25 +438,19 @@ void *cache_alloc_slow(size_t size)
     if (thread == NULL)
         return alloc_uncached(class_idx, size);
     struct cache_class *cache = settle(thread, class_idx);
-    if (bin->budget == 0)
+    if (bin->budget == 0 && !cache->cut)
         pace(cache);
-    bool missed = hk_bin_first(bin) == NULL;
-    if (!missed && !hk_is_sound(bin->head))
-        stop(thread, class_idx, bin->head);
-    if (missed && !refill(thread, class_idx, size)) {
+    void *block = NULL;
+    if (hk_unlikely(sample_is_running(&cache->sample)))
+        block = take_guarded(thread, cache, class_idx, size, __builtin_return_address(0));
+    if (block == NULL)
+        block = take_from_list(thread, class_idx, size);
+    if (block == NULL) {
         arm(thread, class_idx);
         return heap_out_of_memory(size);
     }
-    void *block = hk_bin_first(bin);
-    hk_bin_set_first(bin, hk_link(block));
-    hk_clear_mark(block);
-    cache->length--;
     cache->report_allocs++;
     cache->active = cache->allocates = true;
-    if (!missed) {
-        cache->hits++;
-        account_add(&hk_account.classes[class_idx].ticks, 1);
-    }
     count_allocs(class_idx, 1);
     tick(thread, class_idx);
     arm(thread, class_idx);
@@ -461,6 +506,11 @@ void cache_free_slow(unsigned class_idx, void *block)
     cache->active = true;
     tick(thread, class_idx);
     arm(thread, class_idx);
+}
+
+void cache_free_guarded(struct guard_slot *slot, void *block, const void *caller)
+{
+    count_frees(guard_free(slot, block, caller), 1);
 }
 
 void cache_settle_all(void)

@@ -10,6 +10,7 @@ setup() {
     resized=(realloc_freed realloc_interior realloc_wild)
     sized=(free_sized_wrong free_sized_twice)
     overwritten=(overwrite_free_list)
+    taken=(overwrite_then_take overwrite_int_then_take overwrite_byte_then_take overwrite_second_word_then_take zero_then_take)
 }
 
 # all_of KIND...: each in all sizes; one that isn't caught doesn't hide the next.
@@ -42,12 +43,12 @@ all_of() {
 }
 
 @test "a free block that the program wrote to is named when it is to be handed out, or its list is cut or drained" {
-    all_of "${overwritten[@]}" overwrite_then_take
+    all_of "${overwritten[@]}" "${taken[@]}"
 }
 
 @test "in a program that has long been at work all of it is caught at once" {
     export MISUSE_HOT=1
-    all_of "${double[@]}" "${interior[@]}" "${foreign[@]}" "${resized[@]}" "${sized[@]}" overwrite_then_take
+    all_of "${double[@]}" "${interior[@]}" "${foreign[@]}" "${resized[@]}" "${sized[@]}" "${taken[@]}"
 }
 
 @test "misuse is caught when the fallback serves" {

@@ -14,10 +14,10 @@ import sys
 LAYERS = [
     ("entries", "malloc free export_c export_cxx export_mallocx hakmem statistics"),
     ("process and threads", "heap life thread thread_cache"),
-    ("central pools", "shared_pool legacy ace ace_huge ace_huge_cache ace_large reclaim"),
+    ("central pools", "shared_pool legacy ace ace_huge ace_huge_cache ace_large guard guard_fault reclaim"),
     ("memory in units", "superslab slab region"),
     ("tables", "outer_map meta"),
-    ("words", "account ace_account ace_cap bin chain config lock misuse size_class"),
+    ("words", "account ace_account ace_cap bin chain config lock misuse sample size_class trace"),
     ("system", "os os_format os_linux os_linux_cgroup os_linux_limit"),
     ("probes", "probe probes"),
     ("base", "base os_account"),

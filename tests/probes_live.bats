@@ -204,6 +204,10 @@ CHANGES
     fires alloc_fail -m data -d 200000000 SCENARIO_MODE=limit
 }
 
+@test "guard_alloc: address, size and count of each guarded block, and the misuse of one" {
+    fires guard_alloc HAKMEM_CONF=guard:1
+}
+
 @test "misuse: kind, address and size of each" {
     fires misuse
 }

@@ -22,7 +22,7 @@ OVERFLOW, EXIT, TRIM, IDLE, FORK = range(5)
 CAP, REGION, KERNEL = range(3)
 THRESHOLD, EXHAUSTION, MAPFAIL = range(3)
 NO_LIMIT, LIMIT_AS, LIMIT_DATA, MAP_COUNT, OVERCOMMIT, UNKNOWN = range(6)
-FOR_REGION, FOR_SUPERSLAB, FOR_LEGACY, FOR_HUGE, FOR_META = range(5)
+FOR_REGION, FOR_SUPERSLAB, FOR_LEGACY, FOR_HUGE, FOR_META, FOR_GUARD = range(6)
 ENOMEM = 12
 
 Event = collections.namedtuple("Event", "probe pid tid args words")
@@ -418,6 +418,17 @@ def process_fork(run):
     run.expect(all(g > first for g in generations), "a child's generation is older than its parent's")
     for e in run.of("fast_miss"): # a child starts at 0: check_counts has seen to the numbers
         run.expect(e.pid == run.main or e.args.c_misses <= 10, "a child goes on counting where its parent was", e)
+
+
+def guard_alloc(run):
+    events = run.of("guard_alloc")
+    found = [[e.args.address, e.args.size] for e in events]
+    run.expect(all(fact in found for fact in run.facts_of("guarded")), f"guarded {found}, seen {run.facts_of('guarded')}")
+    run.expect([e.args.c_guarded for e in events] == list(range(1, len(events) + 1)), "not counted one by one")
+    misuses = [[e.args.kind, e.args.address, e.args.size] for e in run.of("misuse")]
+    run.expect(misuses == run.facts_of("misuse"), f"misuse {misuses}, committed {run.facts_of('misuse')}")
+    mapped, unmapped = (sum(e.args.bytes for e in run.of(p, purpose=FOR_GUARD)) for p in ("os_map", "os_unmap"))
+    run.expect(mapped >= unmapped > 0, f"guard: {mapped} bytes mapped, {unmapped} unmapped")
 
 
 SCENARIOS = {f.__name__: f for f in (

@@ -372,6 +372,32 @@ static void process_fork(void)
     child_of(getpid(), true, 1);
 }
 
+/* HAKMEM_CONF=guard:1. The last one is used after its free, by a child. */
+static void guard_alloc(void)
+{
+    char *block = NULL;
+    for (int guarded = 0; guarded < 10;) {
+        block = malloc(47);
+        if (malloc_usable_size(block) == 47) {
+            fact("guarded", 2, NUMBER(block), NUMBER(47));
+            guarded++;
+        }
+        free(block);
+    }
+    struct rlimit no_core = {0, 0};
+    setrlimit(RLIMIT_CORE, &no_core);
+    fact("misuse", 3, NUMBER(9), NUMBER(block), NUMBER(47)); /* USE_AFTER_FREE */
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
+        *(volatile char *)block = 1;
+        _exit(0);
+    }
+    int status = 0;
+    waitpid(pid, &status, 0);
+    expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, "a use after free was let through");
+}
+
 static const struct {
     const char *probe;
     void (*run)(void);
@@ -396,6 +422,7 @@ static const struct {
     {"thread_start", threads},
     {"thread_exit", threads},
     {"process_fork", process_fork},
+    {"guard_alloc", guard_alloc},
 };
 
 int main(int argc, char **argv)

@@ -17,8 +17,9 @@
 #include "../../src/config.h"
 #include "in_child.h"
 
-#define DEFAULTS \
-    "region:default,superslabs:default,cache:64m,decay_ms:150,retain:8m,ace_limit:256m,ace_hit_rate:90,print:0"
+#define DEFAULTS                                                                                                       \
+    "region:default,superslabs:default,cache:64m,decay_ms:150,retain:8m,ace_limit:256m,ace_hit_rate:90,guard:0,print:" \
+    "0"
 
 static const char *program = "/proc/self/exe"; /* what the next one runs */
 static struct child_end end;
@@ -226,7 +227,7 @@ static void an_unknown_key_gets_one_line_with_the_known_ones(void **state)
     for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++) {
         const char *text = said_with("once", unknown[i][0], NULL);
         says(text, unknown[i][1]);
-        says(text, "known are region superslabs cache decay_ms retain ace_limit ace_hit_rate print\n");
+        says(text, "known are region superslabs cache decay_ms retain ace_limit ace_hit_rate guard print\n");
         says(text, "in force " DEFAULTS "\n");
         assert_int_equal(count(text, "hakmem:"), 1);
     }

@@ -199,7 +199,7 @@ static void a_reservation_is_committed_and_decommitted_in_parts(void **state)
     assert_true(touching_kills(base + 2 * MIB));
 
     for (size_t i = 1; i < 8; i++)
-        assert_true(os_commit(base + i * 2 * MIB, 2 * MIB));
+        assert_true(os_commit(base + i * 2 * MIB, 2 * MIB, OS_SUPERSLAB));
     assert_int_equal(mapped(), before + 14 * MIB);
     assert_int_equal(atomic_load_relaxed(&os_account.reserved), reserved + 50 * MIB);
     memset(base + 2 * MIB, 0x77, 14 * MIB);
@@ -209,15 +209,15 @@ static void a_reservation_is_committed_and_decommitted_in_parts(void **state)
     assert_string_equal(vma.perms, "rw-p");
     assert_null(strstr(vma.flags, " dd"));
 
-    assert_true(os_decommit(base + 6 * MIB, 4 * MIB));
+    assert_true(os_decommit(base + 6 * MIB, 4 * MIB, OS_SUPERSLAB));
     assert_int_equal(mapped(), before + 10 * MIB);
     assert_true(touching_kills(base + 6 * MIB));
     assert_int_equal(base[6 * MIB - 1], 0x77);
     assert_int_equal(base[10 * MIB], 0x77);
-    assert_true(os_commit(base + 6 * MIB, 4 * MIB));
+    assert_true(os_commit(base + 6 * MIB, 4 * MIB, OS_SUPERSLAB));
     all_bytes_read_zero(base + 6 * MIB, 4 * MIB);
 
-    assert_true(os_decommit(base + 2 * MIB, 14 * MIB));
+    assert_true(os_decommit(base + 2 * MIB, 14 * MIB, OS_SUPERSLAB));
     assert_true(find_vma(base, &vma));
     assert_true(vma.from <= (uintptr_t)base && vma.to >= (uintptr_t)base + 64 * MIB); /* whole again */
     assert_non_null(strstr(vma.flags, " dd"));
@@ -275,7 +275,7 @@ static void a_remap_that_is_hemmed_in_moves_to_an_aligned_place(void **state)
     (void)state;
     char *room = os_reserve(16 * MIB, 2 * MIB);
     char *ptr = room + 4 * MIB;
-    assert_true(os_commit(ptr, 1 * MIB)); /* PROT_NONE on both sides */
+    assert_true(os_commit(ptr, 1 * MIB, OS_SUPERSLAB)); /* PROT_NONE on both sides */
     fill(ptr, 1 * MIB);
     char *moved = remap(ptr, 1 * MIB, 3 * MIB, 2 * MIB);
     assert_non_null(moved);

@@ -48,7 +48,7 @@ static bool is_zero(const char *ptr, size_t len)
 static char *committed(size_t len)
 {
     char *part = os_reserve(2 * len, 2 * MIB);
-    if (part == NULL || !os_commit(part, len))
+    if (part == NULL || !os_commit(part, len, OS_SUPERSLAB))
         abort();
     return part;
 }

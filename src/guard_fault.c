@@ -1,0 +1,189 @@
+#include "guard_fault.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "os.h"
+
+static struct sigaction previous; /* the program's; any: written when it changed it */
+
+/* The call of the program's handler that is under way, by the frame and the information that it was called from. any: */
+static uintptr_t passing_frame, passing_info;
+
+struct fault {
+    const struct guard_slot *slot;
+    int signal;
+    siginfo_t *info;
+    void *context;
+};
+
+/* ---- the report ---- */
+
+static void write_history(const struct guard_slot *slot)
+{
+    if (slot->freed.depth != 0) {
+        os_message("  freed by thread %u:\n", slot->freed.tid);
+        trace_write(&slot->freed);
+    }
+    os_message("  allocated by thread %u:\n", slot->allocated.tid);
+    trace_write(&slot->allocated);
+}
+
+struct call {
+    const struct guard_slot *slot;
+    const void *caller;
+};
+
+static void tell_call(void *arg)
+{
+    const struct call *call = arg;
+    struct trace here;
+    trace_take(&here, (uintptr_t)call->caller, false);
+    os_message("  by thread %u:\n", here.tid);
+    trace_write(&here);
+    write_history(call->slot);
+}
+
+void guard_abort(const struct guard_slot *slot, enum misuse_kind kind, const void *caller)
+{
+    struct call call = {slot, caller};
+    misuse_abort_telling(kind, slot->block, slot->size, tell_call, &call);
+}
+
+/* ---- the program's own handler ---- */
+
+static void be_default(int signal, const siginfo_t *info)
+{
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    sigaction(signal, &action, NULL);
+    if (info->si_code <= 0) /* sent by a process: it won't come again by itself */
+        syscall(SYS_tgkill, syscall(SYS_getpid), syscall(SYS_gettid), signal);
+}
+
+/* Where the program's handler calls the one that it found before its own, that is this one: with the same information, deeper on
+ * the stack. A handler may have left by siglongjmp, and the next fault find its information at the same place. */
+static bool is_called_back(const siginfo_t *info, uintptr_t frame)
+{
+    return atomic_load_relaxed(&passing_info) == (uintptr_t)info && frame < atomic_load_relaxed(&passing_frame);
+}
+
+/* As the kernel would have called it. */
+static HK_NOINLINE void pass_on(int signal, siginfo_t *info, void *context)
+{
+    struct sigaction action = previous;
+    uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+    if (action.sa_handler == SIG_IGN && info->si_code <= 0)
+        return;
+    if (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN || is_called_back(info, frame)) {
+        be_default(signal, info);
+        return;
+    }
+    if (action.sa_flags & SA_RESETHAND)
+        previous = (struct sigaction){.sa_handler = SIG_DFL};
+    pthread_sigmask(SIG_BLOCK, &action.sa_mask, NULL);
+    if (action.sa_flags & SA_NODEFER) {
+        sigset_t own;
+        sigemptyset(&own);
+        sigaddset(&own, signal);
+        pthread_sigmask(SIG_UNBLOCK, &own, NULL);
+    }
+    atomic_store_relaxed(&passing_info, (uintptr_t)info);
+    atomic_store_relaxed(&passing_frame, frame);
+    if (action.sa_flags & SA_SIGINFO)
+        action.sa_sigaction(signal, info, context);
+    else
+        action.sa_handler(signal);
+    atomic_store_relaxed(&passing_frame, 0);
+}
+
+/* ---- the fault ---- */
+
+static uintptr_t pc_of(const ucontext_t *context)
+{
+#if defined(__x86_64__)
+    return (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
+#elif defined(__aarch64__)
+    return (uintptr_t)context->uc_mcontext.pc;
+#else
+    return 0;
+#endif
+}
+
+static const char *access_of(const ucontext_t *context)
+{
+#if defined(__x86_64__)
+    return context->uc_mcontext.gregs[REG_ERR] & 2 ? "write" : "read"; /* bit 1 of a page fault's error code */
+#else
+    return "access";
+#endif
+}
+
+static void tell_fault(void *arg)
+{
+    const struct fault *fault = arg;
+    const struct guard_slot *slot = fault->slot;
+    const char *at = fault->info->si_addr, *end = slot->block + slot->size;
+    struct trace here;
+    trace_take(&here, pc_of(fault->context), true);
+    size_t distance = (size_t)(at < slot->block ? slot->block - at : at < end ? at - slot->block : at - end);
+    const char *where = at < slot->block ? "before" : at < end ? "into" : "behind";
+    os_message("  %s of %p, %zu byte%s %s the block, by thread %u:\n", access_of(fault->context), at, distance,
+               distance == 1 ? "" : "s", where, here.tid);
+    trace_write(&here);
+    write_history(slot);
+    if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN)
+        pass_on(fault->signal, fault->info, fault->context);
+}
+
+static bool has_block(const struct guard_slot *slot)
+{
+    uint32_t state = atomic_load_acquire(&slot->state);
+    return state == GUARD_LIVE || state == GUARD_FREED || (state == GUARD_BUSY && slot->freed.depth != 0);
+}
+
+static size_t distance_to(const struct guard_slot *slot, const char *at)
+{
+    const char *end = slot->block + slot->size;
+    return (size_t)(at < slot->block ? slot->block - at : at >= end ? at - end : 0);
+}
+
+/* The slot whose block is nearest: that of the unit, or of the next; NULL when neither has one. */
+static const struct guard_slot *slot_near(const char *at)
+{
+    uintptr_t unit = ((uintptr_t)at - guard_base) >> HK_UNIT_SHIFT;
+    const struct guard_slot *slot = has_block(&guard_slots[unit]) ? &guard_slots[unit] : NULL;
+    const struct guard_slot *next = unit + 1 < GUARD_UNITS ? &guard_slots[unit + 1] : NULL;
+    if (next == NULL || !has_block(next) || (uintptr_t)at % HK_UNIT_SIZE < HK_UNIT_SIZE / 2)
+        return slot;
+    return slot == NULL || distance_to(next, at) < distance_to(slot, at) ? next : slot;
+}
+
+static void on_fault(int signal, siginfo_t *info, void *context)
+{
+    int saved = errno;
+    const char *at = info->si_addr;
+    bool ours = info->si_code > 0 && guard_base != 0 && ((uintptr_t)at - guard_base) >> HK_UNIT_SHIFT < GUARD_UNITS;
+    struct fault fault = {ours ? slot_near(at) : NULL, signal, info, context};
+    if (fault.slot != NULL) {
+        enum misuse_kind kind = atomic_load_relaxed(&fault.slot->state) != GUARD_LIVE ? MISUSE_USE_AFTER_FREE
+                                : at < fault.slot->block                              ? MISUSE_UNDERFLOW
+                                                                                      : MISUSE_OVERFLOW;
+        misuse_abort_telling(kind, fault.slot->block, fault.slot->size, tell_fault, &fault);
+    }
+    pass_on(signal, info, context);
+    errno = saved;
+}
+
+void guard_catch_faults(void)
+{
+    int saved = errno;
+    struct sigaction now, action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    if (sigaction(SIGSEGV, NULL, &now) == 0 && (!(now.sa_flags & SA_SIGINFO) || now.sa_sigaction != on_fault)) {
+        previous = now;
+        sigaction(SIGSEGV, &action, NULL);
+    }
+    errno = saved;
+}

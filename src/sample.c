@@ -1,0 +1,60 @@
+#include "sample.h"
+
+#include "os.h"
+
+#define LEFT_MOST 0x7fffffffu
+
+void sample_pass(struct sample_clock *clock, uint32_t allocs)
+{
+    for (unsigned kind = 0; kind < SAMPLE_KINDS; kind++)
+        clock->left[kind] -= clock->left[kind] > allocs ? allocs : clock->left[kind];
+}
+
+bool sample_take(struct sample_clock *clock, enum sample_kind kind)
+{
+    if (clock->left[kind] == 0)
+        return false;
+    return --clock->left[kind] == 0;
+}
+
+/* Marsaglia's xorshift64* (Xorshift RNGs, Journal of Statistical Software 8, 2003; the multiplier is Vigna's). */
+static uint64_t next_random(uint64_t *state)
+{
+    uint64_t x = *state != 0 ? *state : os_random64() | 1;
+    x ^= x >> 12;
+    x ^= x << 25;
+    x ^= x >> 27;
+    *state = x;
+    return x * UINT64_C(2685821657736338717);
+}
+
+/* ln(x) for 0 < x <= 1 to nine digits, since libm is not at hand: x = m 2^-e with m in [1, 2), and ln m = 2 artanh z by its series. */
+static double log_of(double x)
+{
+    static const double ln2 = 0.69314718055994530942;
+    int exponent = 0;
+    while (x < 1.0) {
+        x *= 2.0;
+        exponent++;
+    }
+    double z = (x - 1.0) / (x + 1.0), square = z * z, sum = 0.0, power = z;
+    for (unsigned n = 1; n <= 17; n += 2, power *= square)
+        sum += power / n;
+    return 2.0 * sum - exponent * ln2;
+}
+
+/* With p = 1 / mean a geometric n has P(n > k) = (1 - p)^k, so that n = 1 + floor(ln u / ln(1 - p)) for a uniform u. */
+void sample_draw(struct sample_clock *clock, enum sample_kind kind, double mean, uint64_t *random)
+{
+    double uniform = (double)((next_random(random) >> 11) + 1) * 0x1p-53; /* in (0, 1] */
+    double left = mean > 1.0 ? 1.0 + log_of(uniform) / log_of(1.0 - 1.0 / mean) : 1.0;
+    clock->left[kind] = left < LEFT_MOST ? (uint32_t)left : LEFT_MOST;
+}
+
+uint32_t sample_bound(const struct sample_clock *clock, uint32_t budget)
+{
+    for (unsigned kind = 0; kind < SAMPLE_KINDS; kind++)
+        if (clock->left[kind] != 0 && clock->left[kind] - 1 < budget)
+            budget = clock->left[kind] - 1;
+    return budget;
+}

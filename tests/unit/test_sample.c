@@ -1,0 +1,83 @@
+/* test_sample.c - the numbers of allocations between two sampled ones are geometric, and the slow paths count them exactly. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "../../src/sample.h"
+
+#define DRAWS 400000
+
+/* Mean and variance are those of the geometric distribution, to five standard errors; seeds are fixed. */
+static void draws_are_geometric(void **state)
+{
+    (void)state;
+    static const double means[] = {1, 1.5, 2, 10, 4096, 1e6};
+    for (unsigned m = 0; m < sizeof means / sizeof means[0]; m++) {
+        struct sample_clock clock = {{0}};
+        uint64_t random = 0x9e3779b97f4a7c15u + m;
+        double mean = means[m], sum = 0, squares = 0, deviation = sqrt(mean * (mean - 1));
+        unsigned ones = 0;
+        for (unsigned i = 0; i < DRAWS; i++) {
+            sample_draw(&clock, SAMPLE_GUARD, mean, &random);
+            double left = clock.left[SAMPLE_GUARD];
+            assert_true(left >= 1);
+            sum += left;
+            squares += (left - mean) * (left - mean);
+            ones += left == 1;
+        }
+        double error = deviation / sqrt(DRAWS);
+        if (fabs(sum / DRAWS - mean) > 5 * error)
+            fail_msg("mean %.4f instead of %.4f", sum / DRAWS, mean);
+        double variance = mean *
+                          (mean - 1); /* the error of its estimate: the fourth moment is below nine times its square */
+        if (fabs(squares / DRAWS - variance) > 5 * variance * sqrt(9.0 / DRAWS))
+            fail_msg("variance %.4f instead of %.4f", squares / DRAWS, variance);
+        if (fabs(ones / (double)DRAWS - 1 / mean) > 5 * sqrt(1 / mean / DRAWS))
+            fail_msg("P(1) %.6f instead of %.6f", ones / (double)DRAWS, 1 / mean);
+    }
+}
+
+/* However the allocations are split into fast and slow ones, the one that was drawn is the one that is due. */
+static void the_drawn_one_is_due(void **state)
+{
+    (void)state;
+    uint64_t random = 42;
+    for (unsigned round = 0; round < 20000; round++) {
+        struct sample_clock clock = {{0}};
+        sample_draw(&clock, SAMPLE_GUARD, 1 + round % 300, &random);
+        uint32_t drawn = clock.left[SAMPLE_GUARD], passed = 0;
+        assert_true(sample_is_running(&clock));
+        for (bool due = false; !due;) {
+            uint32_t budget = sample_bound(&clock, 1 + round % 97), fast = budget - round % 3 % (budget + 1);
+            sample_pass(&clock, fast);
+            passed += fast + 1;
+            due = sample_take(&clock, SAMPLE_GUARD);
+            assert_true(due == (passed == drawn));
+        }
+        assert_false(sample_is_running(&clock));
+        assert_false(sample_take(&clock, SAMPLE_GUARD));
+    }
+}
+
+static void nothing_is_bound_when_nothing_is_drawn(void **state)
+{
+    (void)state;
+    struct sample_clock clock = {{0}};
+    assert_int_equal(sample_bound(&clock, 1024), 1024);
+    sample_pass(&clock, 500);
+    assert_false(sample_is_running(&clock));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(draws_are_geometric),
+        cmocka_unit_test(the_drawn_one_is_due),
+        cmocka_unit_test(nothing_is_bound_when_nothing_is_drawn),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
