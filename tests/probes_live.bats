@@ -34,8 +34,11 @@ teardown() {
 # fires PROBE [-m MODE] [-a BYTES] [-d BYTES] [-e] [NAME=VALUE]...: run its scenario under the tracer and check what was seen.
 # MODE is what the check expects; the options after it are the tracer's.
 fires() {
-    local probe="$1" mode="" events="$BATS_TEST_TMPDIR/events" facts="$BATS_TEST_TMPDIR/facts"
+    local probe="$1" mode="" events="$BATS_TEST_TMPDIR/events" facts="$BATS_TEST_TMPDIR/facts" name
     local -a options=() environment=()
+    while read -r name _; do # to watch guard_alloc changes where blocks lie
+        [ "$name" = guard_alloc ] && [ "$probe" != guard_alloc ] || options+=(-p "$name")
+    done < <(python3 "$PROBES/make_table.py" --names)
     shift
     while [ $# -gt 0 ]; do
         case "$1" in

@@ -89,10 +89,10 @@ RANGES = {  # by probe: argument: the numbers that it may have
     "shared_fail": {"reason": range(3), "errno_value": (0, ENOMEM)},
     "ace_fail": {"failure": range(3), "errno_value": (0, ENOMEM), "limit": range(6)},
     "ace_adapt": {"hit_rate": range(101), "target": range(101)},
-    "os_map": {"purpose": range(5)},
-    "os_unmap": {"purpose": range(5)},
+    "os_map": {"purpose": range(6)},
+    "os_unmap": {"purpose": range(6)},
     "alloc_fail": {"errno_value": (ENOMEM,), "limit": range(6)},
-    "misuse": {"kind": range(8)},
+    "misuse": {"kind": range(11)},
 }
 
 
@@ -434,7 +434,7 @@ def guard_alloc(run):
 SCENARIOS = {f.__name__: f for f in (
     fast_miss, cache_report, tls_drain, slab_acquire, slab_release, superslab_map, superslab_unmap, shared_fail,
     legacy_alloc, legacy_free, ace_fail, ace_adapt, os_map, os_unmap, os_purge, alloc_fail, misuse, thread_start,
-    thread_exit, process_fork)}
+    thread_exit, process_fork, guard_alloc)}
 
 
 def main(arguments):

@@ -159,8 +159,9 @@ static void what_is_printed_can_be_given_again(void **state)
 {
     (void)state;
     gives(DEFAULTS, "in force " DEFAULTS "\n");
-    gives("region:1g,superslabs:3,cache:1k,decay_ms:5,retain:1t,ace_limit:33000,ace_hit_rate:1,print:0",
-          "in force region:1g,superslabs:3,cache:1k,decay_ms:5,retain:1t,ace_limit:33000,ace_hit_rate:1,print:0");
+    gives(
+        "region:1g,superslabs:3,cache:1k,decay_ms:5,retain:1t,ace_limit:33000,ace_hit_rate:1,guard:0,print:0",
+        "in force region:1g,superslabs:3,cache:1k,decay_ms:5,retain:1t,ace_limit:33000,ace_hit_rate:1,guard:0,print:0");
 }
 
 static void a_bad_value_gets_one_line_and_the_default(void **state)
@@ -252,7 +253,7 @@ static void the_whole_table_is_printed_when_asked(void **state)
     says(text, "hakmem: region:default  (");
     says(text, "hakmem: print:1  (");
     says(text, "hakmem: HAKMEM_ACE_TRACE=1\n");
-    assert_int_equal(count(text, "hakmem:"), 9);
+    assert_int_equal(count(text, "hakmem:"), 10);
     assert_int_equal(count(said_with("once", "print:1,print:0", NULL), "hakmem:"), 0);
 }
 
