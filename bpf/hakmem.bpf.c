@@ -394,6 +394,13 @@ int process_fork(struct pt_regs *ctx)
     return 0;
 }
 
+SEC("uprobe")
+int guard_alloc(struct pt_regs *ctx)
+{
+    count_event(HK_PROBE_IDX_guard_alloc);
+    return 0;
+}
+
 /* Once the last thread ends. Since Linux 6.16 its memory is still there: what was lost by _exit or a signal is read. */
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(process_exit, struct task_struct *task)

@@ -171,6 +171,8 @@ PYTHON
     attach -p "$PID" --probes cache_report,misuse
     status_says "process $PID with $LIBRARY: cache_report,misuse"
     attach -p "$PID" --probes all
+    watchers 0 1 "$PID" # guard_alloc has to be named
+    attach -p "$PID" --probes guard_alloc
     watchers 1 1 "$PID"
     run "$HKSTAT" attach -p "$PID" --pin-dir "$PINS" --probes nonsense
     [ "$status" -ne 0 ] && [[ "$output" == *"there is no probe 'nonsense'"* ]] || fail "$status: $output"

@@ -358,7 +358,10 @@ static const struct argp_option options[] = {
      0},
     {"stacks", KEY_STACKS, NULL, 0, "Keep the stacks of callers whose allocations fail", 0},
     {"probes", KEY_PROBES, "LIST", 0,
-     "Probes to attach, comma-separated; `default`: all but those that fire with each miss, drain and slab; `all`", 0},
+     "Probes to attach, comma-separated; `default`: all but those that fire with each miss, drain and slab; `all`; "
+     "`guard_alloc` "
+     "switches guard pages on",
+     0},
     {"perf-events", KEY_PERF_EVENTS, NULL, 0, "Link by perf events, as on kernels before 6.6; needs CAP_SYS_ADMIN", 0},
     {"max-processes", KEY_MAX, "N", 0, "Room for so many processes at once; default 8192", 0},
     {0},

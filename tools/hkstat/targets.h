@@ -13,7 +13,8 @@
 #define TARGETS_DEFAULT_PROBES                                                                                  \
     (TARGETS_ALL_PROBES & ~(TARGETS_PROBE(fast_miss) | TARGETS_PROBE(tls_drain) | TARGETS_PROBE(slab_acquire) | \
                             TARGETS_PROBE(slab_release) | TARGETS_PROBE(thread_start) | TARGETS_PROBE(thread_exit)))
-#define TARGETS_ALL_PROBES ((UINT64_C(1) << HK_PROBE_COUNT) - 1)
+/* Watching guard_alloc switches guard pages on in the process: it has to be named. */
+#define TARGETS_ALL_PROBES (((UINT64_C(1) << HK_PROBE_COUNT) - 1) & ~TARGETS_PROBE(guard_alloc))
 #define TARGETS_PROBE(name) (UINT64_C(1) << HK_PROBE_IDX_##name)
 
 /* Names of the probes by enum hk_probe_idx. */
