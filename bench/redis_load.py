@@ -18,17 +18,17 @@ class Outcome:
 
 
 def _free_port():
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 @contextlib.contextmanager
-def _server(env):
+def server(env):
     """The process, its port as a string."""
     port = str(_free_port())
     with tempfile.TemporaryDirectory() as folder:
-        server = subprocess.Popen(["redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", folder],
+        process = subprocess.Popen(["redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", folder],
                                   env=env, stdout=subprocess.DEVNULL)
         try:
             for _ in range(100):
@@ -38,24 +38,33 @@ def _server(env):
                 time.sleep(0.05)
             else:
                 raise OSError("redis-server does not answer")
-            symbols = subprocess.run(["readelf", "-W", "--dyn-syms", f"/proc/{server.pid}/exe"], capture_output=True, text=True,
+            symbols = subprocess.run(["readelf", "-W", "--dyn-syms", f"/proc/{process.pid}/exe"], capture_output=True, text=True,
                                      check=True).stdout
             if not re.search(r" UND malloc\b", symbols):
                 raise OSError("redis-server has a malloc of its own: no other can serve it")
-            yield server, port
+            yield process, port
         finally:
-            server.terminate()
-            server.wait()
+            process.terminate()
+            process.wait()
+
+
+def maps(process):
+    """What the server has loaded."""
+    return Path(f"/proc/{process.pid}/maps").read_text(encoding="utf-8")
+
+
+def load(port, requests):
+    """`requests` SETs and as many LPUSHes, 16 at a time; requests a second."""
+    began = time.monotonic()
+    subprocess.run(["redis-benchmark", "-p", port, "-q", "-P", "16", "-r", "100000", "-d", "100", "-n", str(requests),
+                    "-t", "set,lpush"], check=True, capture_output=True)
+    return 2 * requests / (time.monotonic() - began)
 
 
 def run(requests, env):
-    """`requests` SETs and as many LPUSHes, 16 at a time."""
-    with _server(env) as (server, port):
-        began = time.monotonic()
-        subprocess.run(["redis-benchmark", "-p", port, "-q", "-P", "16", "-r", "100000", "-d", "100", "-n", str(requests),
-                        "-t", "set,lpush"], check=True, capture_output=True)
-        seconds = time.monotonic() - began
-        own = Path(f"/proc/{server.pid}")
-        kib = dict(re.findall(r"^(VmHWM|VmRSS):\s+(\d+)", (own / "status").read_text(encoding="utf-8"), re.M))
-        return Outcome(2 * requests / seconds, int(kib["VmHWM"]), int(kib["VmRSS"]),
-                       (own / "maps").read_text(encoding="utf-8"))
+    """A server's whole life under the load."""
+    with server(env) as (process, port):
+        speed = load(port, requests)
+        status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
+        kib = dict(re.findall(r"^(VmHWM|VmRSS):\s+(\d+)", status, re.M))
+        return Outcome(speed, int(kib["VmHWM"]), int(kib["VmRSS"]), maps(process))

@@ -11,6 +11,7 @@
 #define HK_HIDDEN __attribute__((visibility("hidden")))
 #define HK_EXPORT __attribute__((visibility("default")))
 #define HK_COLD __attribute__((cold, noinline))
+#define HK_HOT __attribute__((aligned(64))) /* begins a cache line, wherever what is before it ends */
 #define HK_NOINLINE __attribute__((noinline))
 #define HK_TLS _Thread_local __attribute__((tls_model("initial-exec")))
 

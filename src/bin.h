@@ -35,9 +35,9 @@ _Static_assert(sizeof(struct hk_bin) == HK_BIN_SIZE, "a code is a bin's offset")
 struct hk_thread;
 
 struct hk_tls {
-    struct hk_bin bins[HK_BINS];
-    struct hk_thread *self; /* owner: NULL before the first slow path; see thread.c for the other states */
-};
+    struct hk_bin bins[HK_BINS]; /* none straddles cache lines */
+    struct hk_thread *self;      /* owner: NULL before the first slow path; see thread.c for the other states */
+} __attribute__((aligned(HK_CACHE_LINE)));
 extern HK_HIDDEN HK_TLS struct hk_tls hk_tls;
 
 /* Where a bin lies, the same number in every thread: what the slab map holds, so that free has no more to add to it. */

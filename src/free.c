@@ -39,7 +39,7 @@ static HK_COLD void free_marked(void *ptr, hk_bin_at at)
     heap_free_marked(ptr);
 }
 
-HK_EXPORT void free(void *ptr)
+HK_EXPORT HK_HOT void free(void *ptr)
 {
     uintptr_t unit = ((uintptr_t)ptr - region_base) >> HK_UNIT_SHIFT;
     if (hk_unlikely(unit >= region_load_reach())) {

@@ -10,7 +10,7 @@ static HK_COLD void *malloc_large(size_t size)
     return block != NULL ? block : heap_out_of_memory(size);
 }
 
-HK_EXPORT void *malloc(size_t size)
+HK_EXPORT HK_HOT void *malloc(size_t size)
 {
     if (hk_unlikely(size > HK_CACHED_MAX))
         return malloc_large(size);

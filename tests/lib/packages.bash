@@ -37,6 +37,7 @@ gdb                                 gdb
 perf                                linux-perf
 valgrind                            valgrind
 gnuplot                             gnuplot-nox
+ld.lld                              lld
 redis-server                        redis-server
 redis-benchmark                     redis-tools
 sqlite3                             sqlite3
