@@ -1,4 +1,4 @@
-/* probe.h - how the library fires its probes. Made from hakmem_probes.def; README.md tells how they are read.
+/* probe.h - how the library fires its probes. Made from hakmem_probes.def and sample_probes.def; README.md tells how they are read.
  *
  *   HK_PROBE_FIRE(tls_drain, class_idx, blocks, bytes, reason, drains);
  *
@@ -30,7 +30,10 @@ extern "C" {
 #define HK_PROBE(name, n, args, text)                                                                       \
     extern HK_HIDDEN volatile unsigned short hakmem_##name##_semaphore __attribute__((section(".probes"))); \
     HK_HIDDEN __attribute__((cold)) void hk_probe_##name(HK_PROBE_PARAMS_##n);
+#define HK_SAMPLE_PROBE(name, in_note, n, args, text) HK_PROBE(name, n, args, text)
 #include "hakmem_probes.def"
+#include "sample_probes.def"
+#undef HK_SAMPLE_PROBE
 #undef HK_PROBE
 
 /* Whether anybody watches: for arguments that take work to find. */
@@ -52,7 +55,10 @@ extern "C" {
     {                                                       \
         HK_PROBE_UNUSED_##n                                 \
     }
+#define HK_SAMPLE_PROBE(name, in_note, n, args, text) HK_PROBE(name, n, args, text)
 #include "hakmem_probes.def"
+#include "sample_probes.def"
+#undef HK_SAMPLE_PROBE
 #undef HK_PROBE
 
 #define HK_PROBE_ON(name) ((void)hakmem_##name##_left_out, false)

@@ -8,6 +8,8 @@
 
 #ifndef HK_NO_PROBES
 
+#define HK_SAMPLE_PROVIDER "otel_memory"
+
 _Static_assert(sizeof(void *) == 8, "arguments and notes are 64-bit");
 
 /* What differs between architectures: the registers of the arguments. `nop` and `ret` are spelled alike. */
@@ -32,7 +34,10 @@ _Static_assert(sizeof(void *) == 8, "arguments and notes are 64-bit");
 /* In C, not in assembly: the index of an archive of LTO objects lists no other symbols. */
 #define HK_PROBE(name, n, args, text) \
     __attribute__((used, section(".probes"))) volatile unsigned short hakmem_##name##_semaphore = 0;
+#define HK_SAMPLE_PROBE(name, in_note, n, args, text) HK_PROBE(name, n, args, text)
 #include "hakmem_probes.def"
+#include "sample_probes.def"
+#undef HK_SAMPLE_PROBE
 #undef HK_PROBE
 
 /* The note's word on an argument: "8@%rdi", or "-8@%rdi" if the name begins with s_. */
@@ -82,7 +87,7 @@ __asm__(
     /* The empty relocation holds the byte above against --gc-sections. */
     ".pushsection .text.hk_probes,\"ax\",\"progbits\"\n"
     ".reloc ., BFD_RELOC_NONE, _.stapsdt.base\n"
-#define HK_PROBE(probe, n, args, text)            \
+#define SITE(provider, in_note, probe, n, args)   \
     ".balign 4\n"                                 \
     ".globl hk_probe_" #probe "\n"                \
     ".hidden hk_probe_" #probe "\n"               \
@@ -101,14 +106,18 @@ __asm__(
     "993: .8byte hk_probe_" #probe "\n"           \
     " .8byte _.stapsdt.base\n"                    \
     " .8byte hakmem_" #probe "_semaphore\n"       \
-    " .asciz \"hakmem\"\n"                        \
-    " .asciz \"" #probe "\"\n"                    \
+    " .asciz \"" provider "\"\n"                  \
+    " .asciz \"" in_note "\"\n"                   \
     ARGS_##n args                                 \
     " .byte 0\n"                                  \
     "994: .balign 4\n"                            \
     ".popsection\n"
+#define HK_PROBE(probe, n, args, text) SITE("hakmem", #probe, probe, n, args)
 #include "hakmem_probes.def"
 #undef HK_PROBE
+#define HK_SAMPLE_PROBE(probe, in_note, n, args, text) SITE(HK_SAMPLE_PROVIDER, in_note, probe, n, args)
+#include "sample_probes.def"
+#undef HK_SAMPLE_PROBE
     ".popsection\n"
     ".purgem hk_probe_sign\n");
 /* clang-format on */

@@ -30,6 +30,9 @@ HK_HIDDEN bool ace_free_huge(void *owner, void *ptr);
 HK_HIDDEN size_t ace_usable_large(const struct slab *run, const void *ptr);
 HK_HIDDEN size_t ace_usable_huge(const void *owner, const void *ptr);
 
+/* Whether a profiler was told of the block; its owner's to change. */
+HK_HIDDEN bool *ace_huge_sampled(void *owner);
+
 /* Resize without copying: where the block lies, or unless in_place by moving its pages, to a multiple of align; a large run
  * that moves becomes a huge block. The new address, or NULL (nothing changed) when that can't be done or does not pay. */
 HK_HIDDEN void *ace_resize_large(struct slab *run, void *ptr, size_t size, size_t align, bool in_place);

@@ -168,6 +168,11 @@ static struct huge *overflow(void)
     return huge_take_beyond(most < cap.cap ? most : cap.cap);
 }
 
+bool *ace_huge_sampled(void *owner)
+{
+    return &((struct huge *)owner)->sampled;
+}
+
 bool ace_free_huge(void *owner, void *ptr)
 {
     struct huge *h = owner, *excess;

@@ -22,9 +22,10 @@ struct huge {
     uint64_t origin;   /* equal: parts of one kernel mapping */
     uint64_t stamp_ms; /* when it was freed */
     struct huge *next, *prev;
-    bool in_use; /* lock: huge */
-    bool stuck;  /* lock: huge; in stuck_list */
-    bool clean;  /* it reads as zeros */
+    bool in_use;  /* lock: huge */
+    bool stuck;   /* lock: huge; in stuck_list */
+    bool clean;   /* it reads as zeros */
+    bool sampled; /* owner of the block: a profiler was told of it */
 };
 
 /* Also over the account of HK_CLASS_HUGE and hk_account.capacity.huge_*. Its place in the order of locks is that of a class. */

@@ -16,10 +16,14 @@ static HK_NOINLINE void free_slow(void *ptr)
     }
     if (place.slab != NULL && place.slab->class_idx < HK_CACHED_CLASSES) {
         heap_check_block(&place, ptr, MISUSE_DOUBLE_FREE, MISUSE_INTERIOR_FREE);
-        cache_free_slow(place.slab->class_idx, ptr);
+        if (hk_unlikely(place.slab->sampled))
+            cache_free_sampled(place.slab->class_idx, ptr);
+        else
+            cache_free_slow(place.slab->class_idx, ptr);
         return;
     }
     heap_enter();
+    heap_end_sample(&place, ptr);
     bool freed = place.slab != NULL ? ace_free_large(place.slab, ptr)
                                     : place.huge != NULL && ace_free_huge(place.huge, ptr);
     if (!freed)

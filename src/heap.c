@@ -13,6 +13,7 @@
 #include "outer_map.h"
 #include "reclaim.h"
 #include "region.h"
+#include "sampling.h"
 #include "shared_pool.h"
 #include "superslab.h"
 #include "thread.h"
@@ -187,12 +188,44 @@ static struct heap_place find_live(const void *ptr, enum misuse_kind twice, enum
     return place;
 }
 
+/* Whether a profiler was told of a block of ACE's. */
+static bool *sampled_flag(const struct heap_place *place)
+{
+    return place->slab != NULL ? &place->slab->sampled : place->huge != NULL ? ace_huge_sampled(place->huge) : NULL;
+}
+
+void heap_end_sample(const struct heap_place *place, const void *ptr)
+{
+    bool *sampled = sampled_flag(place);
+    if (hk_likely(sampled == NULL || !*sampled))
+        return;
+    *sampled = false;
+    HK_PROBE_FIRE(sample_free, ptr);
+}
+
+static HK_COLD void begin_sample(const void *ptr, size_t size)
+{
+    struct heap_place place = heap_find(ptr);
+    bool *sampled = sampled_flag(&place);
+    if (sampled != NULL)
+        *sampled = sampling_tells_large(ptr, size, size_at(&place, ptr));
+}
+
+void *heap_alloc_large(size_t size, size_t align, bool zero)
+{
+    void *block = size <= PTRDIFF_MAX ? ace_alloc(size > HK_CACHED_MAX ? size : HK_CACHED_MAX + 1, align, zero) : NULL;
+    if (block == NULL)
+        return heap_out_of_memory(size);
+    if (HK_PROBE_ON(sample_alloc))
+        begin_sample(block, size);
+    return block;
+}
+
 void *heap_calloc(size_t size)
 {
     if (size > HK_CACHED_MAX) {
         heap_enter();
-        void *block = size <= PTRDIFF_MAX ? ace_alloc(size, HK_ALIGNMENT, true) : NULL;
-        return block != NULL ? block : heap_out_of_memory(size);
+        return heap_alloc_large(size, HK_ALIGNMENT, true);
     }
     void *block = malloc(size);
     return block != NULL ? memset(block, 0, size) : NULL;
@@ -222,8 +255,7 @@ static void *aligned(size_t align, size_t size, bool zero)
         return block != NULL && zero ? memset(block, 0, size) : block;
     }
     heap_enter();
-    void *block = ace_alloc(size > HK_CACHED_MAX ? size : HK_CACHED_MAX + 1, align, zero);
-    return block != NULL ? block : heap_out_of_memory(size);
+    return heap_alloc_large(size, align, zero);
 }
 
 void *heap_aligned_alloc(size_t align, size_t size)
@@ -251,6 +283,14 @@ static void *resize(const struct heap_place *place, void *ptr, size_t size, size
     return aligned_class(align, size) == place->slab->class_idx ? ptr : NULL;
 }
 
+/* A block that moved without being copied is freed and allocated to a profiler. */
+static HK_COLD void move_sample(const void *ptr, const void *moved, size_t size, bool told)
+{
+    if (told)
+        HK_PROBE_FIRE(sample_free, ptr);
+    begin_sample(moved, size);
+}
+
 void *heap_realloc(void *ptr, size_t size, size_t align)
 {
     size_t old_size;
@@ -259,7 +299,17 @@ void *heap_realloc(void *ptr, size_t size, size_t align)
     if (size > PTRDIFF_MAX)
         return heap_out_of_memory(size);
     heap_enter();
+    bool *sampled = place.slab == NULL || place.slab->class_idx >= HK_CACHED_CLASSES ? sampled_flag(&place) : NULL;
+    bool told = sampled != NULL && *sampled;
+    if (hk_unlikely(told))
+        *sampled = false; /* where it moves away from may be another's before this call returns */
     void *moved = resize(&place, ptr, size, align, false);
+    if (moved != NULL && moved != ptr) {
+        if (hk_unlikely(told || HK_PROBE_ON(sample_alloc)))
+            move_sample(ptr, moved, size, told);
+    } else if (hk_unlikely(told)) {
+        *sampled = true;
+    }
     if (moved != NULL)
         return moved;
     moved = align <= HK_ALIGNMENT ? malloc(size) : heap_aligned_alloc(align, size);

@@ -61,6 +61,12 @@ HK_HIDDEN HK_COLD void heap_free_marked(void *ptr);
 /* The size of the block that starts at ptr, 0 if none; never aborts. */
 HK_HIDDEN size_t heap_block_size(const void *ptr);
 
+/* A block of ACE's, for more than HK_CACHED_MAX bytes or an alignment that no cached class has. heap_enter() was called. */
+HK_HIDDEN void *heap_alloc_large(size_t size, size_t align, bool zero);
+
+/* A block of ACE's is about to be freed: a profiler that was told of it is told so. */
+HK_HIDDEN void heap_end_sample(const struct heap_place *place, const void *ptr);
+
 /* Zero-filled. size: any, already multiplied. */
 HK_HIDDEN void *heap_calloc(size_t size);
 

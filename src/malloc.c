@@ -6,8 +6,7 @@
 static HK_COLD void *malloc_large(size_t size)
 {
     heap_enter();
-    void *block = size <= PTRDIFF_MAX ? ace_alloc(size, HK_ALIGNMENT, false) : NULL;
-    return block != NULL ? block : heap_out_of_memory(size);
+    return heap_alloc_large(size, HK_ALIGNMENT, false);
 }
 
 HK_EXPORT HK_HOT void *malloc(size_t size)

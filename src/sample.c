@@ -51,6 +51,29 @@ void sample_draw(struct sample_clock *clock, enum sample_kind kind, double mean,
     clock->left[kind] = left < LEFT_MOST ? (uint32_t)left : LEFT_MOST;
 }
 
+double sample_probability(size_t bytes, double mean)
+{
+    double x = (double)bytes / mean;
+    unsigned halvings = 0;
+    if (x > 40)
+        return 1;
+    for (; x > 0.25; halvings++)
+        x /= 2;
+    double sum = 0, term = 1; /* 1 - exp(-x) = x - x^2/2! + x^3/3! - … */
+    for (unsigned n = 1; n <= 10; n++) {
+        term *= -x / n;
+        sum -= term;
+    }
+    for (; halvings > 0; halvings--)
+        sum = sum * (2 - sum); /* 1 - (1 - q)^2 */
+    return sum;
+}
+
+bool sample_happens(double probability, uint64_t *random)
+{
+    return (double)(next_random(random) >> 11) * 0x1p-53 < probability;
+}
+
 uint32_t sample_bound(const struct sample_clock *clock, uint32_t budget)
 {
     for (unsigned kind = 0; kind < SAMPLE_KINDS; kind++)

@@ -7,7 +7,7 @@
 
 #include "base.h"
 
-enum sample_kind { SAMPLE_GUARD, SAMPLE_KINDS };
+enum sample_kind { SAMPLE_GUARD, SAMPLE_HEAP, SAMPLE_KINDS };
 
 struct sample_clock {
     uint32_t
@@ -28,6 +28,19 @@ HK_HIDDEN void sample_pass(struct sample_clock *clock, uint32_t allocs);
 
 /* One allocation on the slow path. Whether it is due to be sampled; the next is then to be drawn. */
 HK_HIDDEN bool sample_take(struct sample_clock *clock, enum sample_kind kind);
+
+/* Forget what was drawn. */
+static inline void sample_stop(struct sample_clock *clock, enum sample_kind kind)
+{
+    clock->left[kind] = 0;
+}
+
+/* The probability that an allocation of `bytes` is taken by a Poisson process over bytes with one sample in `mean` bytes:
+ * 1 - exp(-bytes / mean), to nine digits. mean: 1 or more. */
+HK_HIDDEN double sample_probability(size_t bytes, double mean);
+
+/* True with that probability. */
+HK_HIDDEN bool sample_happens(double probability, uint64_t *random);
 
 /* Draw the next: the mean number of allocations from one to the next is `mean`, 1 or more. random: the thread's state,
  * 0 at first. */

@@ -19,8 +19,8 @@
 #define POOL_CHAINED_BYTES ((size_t)1 << 20) /* of one class */
 #define VAIN_MOST 256u /* blocks and lists that are looked at in vain for each block that only seems free */
 
-/* In the order in which a refill takes from them. */
-enum slab_list { DENSE, SPARSE, PURGED, SLAB_LISTS, UNLISTED };
+/* In the order in which a refill takes from them; those of sampled blocks alone, from which none does. */
+enum slab_list { DENSE, SPARSE, PURGED, REFILL_LISTS, SAMPLED = REFILL_LISTS, SLAB_LISTS, UNLISTED };
 
 struct class_pool {
     struct hk_lock lock;
@@ -87,7 +87,7 @@ static bool is_dense(const struct slab *slab)
 /* Put a slab whose nfree changed where it belongs. Sparse slabs stand in the order of their stamps: the oldest decay first. */
 static void list_sort(struct class_pool *pool, struct slab *slab)
 {
-    enum slab_list list = slab->nfree == 0 ? UNLISTED : is_dense(slab) ? DENSE : SPARSE;
+    enum slab_list list = slab->nfree == 0 ? UNLISTED : slab->sampled ? SAMPLED : is_dense(slab) ? DENSE : SPARSE;
     if (slab->list == list && (list != SPARSE || pool->lists[list].first == slab))
         return;
     list_remove(pool, slab);
@@ -114,7 +114,7 @@ static void admit(struct class_pool *pool, struct slab *slab)
     pool->nfree += slab->nfree;
 }
 
-static struct slab *open_slab(struct class_pool *pool, unsigned class_idx, enum hk_server *server)
+static struct slab *open_slab(struct class_pool *pool, unsigned class_idx, bool sampled, enum hk_server *server)
 {
     struct hk_class_account *account = &hk_account.classes[class_idx];
     unsigned units = hk_class_units(class_idx);
@@ -122,7 +122,7 @@ static struct slab *open_slab(struct class_pool *pool, unsigned class_idx, enum 
     struct slab *slab = run.slab;
     if (slab != NULL) {
         slab_open(slab, class_idx, !run.zeroed);
-        superslab_set_code(slab, HK_CODE_OF_CLASS(class_idx));
+        superslab_set_code(slab, sampled ? HK_CODE_NONE : HK_CODE_OF_CLASS(class_idx));
         *server = run.server;
     } else {
         shared_fail(class_idx, run.fail);
@@ -131,6 +131,7 @@ static struct slab *open_slab(struct class_pool *pool, unsigned class_idx, enum 
         if (slab == NULL)
             return NULL;
     }
+    slab->sampled = sampled;
     admit(pool, slab);
     list_sort(pool, slab);
     uint64_t slabs = atomic_add_relaxed(&account->slabs, 1) + 1;
@@ -144,6 +145,7 @@ static void close_slab(struct class_pool *pool, struct slab *slab)
     unsigned class_idx = slab->class_idx, units = slab->units, blocks = slab->blocks;
     const void *base = slab->base;
     list_remove(pool, slab);
+    slab->sampled = false;
     if (!legacy_owns(slab)) {
         superslab_give(slab);
     } else if (!legacy_close(slab)) {
@@ -158,7 +160,7 @@ static void close_slab(struct class_pool *pool, struct slab *slab)
 
 static struct slab *first_slab(const struct class_pool *pool)
 {
-    for (unsigned list = 0; list < SLAB_LISTS; list++)
+    for (unsigned list = 0; list < REFILL_LISTS; list++)
         if (pool->lists[list].first != NULL)
             return pool->lists[list].first;
     return NULL;
@@ -173,7 +175,7 @@ static struct pool_refill refill_from_slabs(struct class_pool *pool, unsigned cl
         struct slab *slab = first_slab(pool);
         if (slab == NULL) {
             enum hk_server server;
-            if (refill.chain.count >= (want + 1) / 2 || (slab = open_slab(pool, class_idx, &server)) == NULL)
+            if (refill.chain.count >= (want + 1) / 2 || (slab = open_slab(pool, class_idx, false, &server)) == NULL)
                 break;
             if (refill.server < server)
                 refill.server = server;
@@ -352,6 +354,29 @@ struct pool_refill shared_pool_refill(unsigned class_idx, uint32_t want, uint32_
     }
     errno = refill.chain.count != 0 ? saved : ENOMEM;
     return refill;
+}
+
+void *shared_pool_take_sampled(unsigned class_idx)
+{
+    struct class_pool *pool = &pools[class_idx];
+    struct hk_chain chain = {NULL, 0};
+    enum hk_server server;
+    int saved = errno;
+    hk_lock(&pool->lock);
+    struct slab *slab = pool->lists[SAMPLED].first;
+    if (slab == NULL)
+        slab = open_slab(pool, class_idx, true, &server);
+    if (slab != NULL) {
+        pool->nfree -= slab_take(slab, 1, &chain);
+        slab->stamp_ms = os_now_ms();
+        if (legacy_owns(slab))
+            account_add(&hk_account.classes[class_idx].legacy_allocs, 1);
+        list_sort(pool, slab);
+        post_sparse(pool);
+    }
+    hk_unlock(&pool->lock);
+    errno = saved;
+    return chain.head;
 }
 
 /* Blocks into their slabs' bitmaps; every block is checked before it is believed. */

@@ -27,6 +27,10 @@ HK_HIDDEN bool shared_pool_cut(unsigned class_idx, struct hk_chain *chain, uint3
  * free is then found when the list is drained. */
 HK_HIDDEN bool shared_pool_seems_free(unsigned class_idx, const void *block);
 
+/* A block of a slab whose blocks are all sampled: free() finds no bin for it, and takes the slow path. Marked; NULL when memory is
+ * refused. errno kept. */
+HK_HIDDEN void *shared_pool_take_sampled(unsigned class_idx);
+
 /* Whether `block` lies in the list that begins at head, which the list's owner may change meanwhile; in a chain. */
 HK_HIDDEN bool shared_pool_list_holds(unsigned class_idx, const void *head, const void *block);
 HK_HIDDEN bool shared_pool_chains_hold(unsigned class_idx, const void *block);

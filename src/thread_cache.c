@@ -7,6 +7,7 @@
 #include "misuse.h"
 #include "os.h"
 #include "reclaim.h"
+#include "sampling.h"
 #include "shared_pool.h"
 #include "thread.h"
 
@@ -74,16 +75,6 @@ static struct cache_class *settle(struct hk_thread *thread, unsigned class_idx)
     return cache;
 }
 
-/* The budget that the class may have until the next allocation that is to be sampled. */
-static HK_COLD uint32_t bound_by_sample(struct hk_thread *thread, struct cache_class *cache, uint64_t mean)
-{
-    if (mean == 0)
-        cache->sample.left[SAMPLE_GUARD] = 0;
-    else if (cache->sample.left[SAMPLE_GUARD] == 0)
-        sample_draw(&cache->sample, SAMPLE_GUARD, (double)mean, &thread->random);
-    return sample_bound(&cache->sample, cache->clock);
-}
-
 /* Write both counters anew: the last act of every slow path. */
 static void arm(struct hk_thread *thread, unsigned class_idx)
 {
@@ -91,9 +82,8 @@ static void arm(struct hk_thread *thread, unsigned class_idx)
     struct cache_class *cache = &thread->classes[class_idx];
     uint32_t room = cache->capacity > cache->length ? cache->capacity - cache->length : 0;
     uint32_t budget = cache->clock;
-    uint64_t mean = guard_mean();
-    if (hk_unlikely(mean != 0 || sample_is_running(&cache->sample)))
-        budget = bound_by_sample(thread, cache, mean);
+    if (hk_unlikely(sampling_is_on() || sample_is_running(&cache->sample)))
+        budget = sampling_bound(thread, class_idx);
     cache->cut = budget < cache->clock;
     bin->budget = cache->budget = (uint16_t)budget;
     bin->room = cache->room = (uint16_t)(room < HK_ROOM_MAX ? room + 1 : HK_ROOM_MAX);
@@ -417,18 +407,6 @@ static void *take_from_list(struct hk_thread *thread, unsigned class_idx, size_t
     return block;
 }
 
-/* A guarded block, if one is due and to be had. Where many are due, the next is far off: what may be guarded is soon used up. */
-static HK_COLD void *take_guarded(struct hk_thread *thread, struct cache_class *cache, unsigned class_idx, size_t size,
-                                  const void *caller)
-{
-    if (!sample_take(&cache->sample, SAMPLE_GUARD))
-        return NULL;
-    void *block = guard_alloc(class_idx, size, caller);
-    if (block == NULL)
-        sample_draw(&cache->sample, SAMPLE_GUARD, 16.0 * (double)guard_mean(), &thread->random);
-    return block;
-}
-
 void *cache_alloc_slow(size_t size)
 {
     unsigned class_idx = HK_CLASS_OF_CODE(hk_code_of_size[(size + HK_ALIGNMENT - 1) / HK_ALIGNMENT]);
@@ -442,7 +420,7 @@ void *cache_alloc_slow(size_t size)
         pace(cache);
     void *block = NULL;
     if (hk_unlikely(sample_is_running(&cache->sample)))
-        block = take_guarded(thread, cache, class_idx, size, __builtin_return_address(0));
+        block = sampling_take(thread, class_idx, size, __builtin_return_address(0));
     if (block == NULL)
         block = take_from_list(thread, class_idx, size);
     if (block == NULL) {
@@ -508,6 +486,12 @@ void cache_free_slow(unsigned class_idx, void *block)
     arm(thread, class_idx);
 }
 
+void cache_free_sampled(unsigned class_idx, void *block)
+{
+    HK_PROBE_FIRE(sample_free, block);
+    free_uncached(class_idx, block);
+}
+
 void cache_free_guarded(struct guard_slot *slot, void *block, const void *caller)
 {
     count_frees(guard_free(slot, block, caller), 1);
@@ -535,6 +519,7 @@ void cache_init(void)
 void cache_end(void)
 {
     cache_drain_all(DRAIN_EXIT);
+    sampling_end(hk_tls.self);
     lower_limit(hk_tls.self, HK_OWN_LIMIT);
 }
 

@@ -14,6 +14,9 @@ HK_HIDDEN void *cache_alloc_slow(size_t size);
 /* The slow path of free for a block of a cached class: no room, or a block from legacy. `block` passed the checks. */
 HK_HIDDEN void cache_free_slow(unsigned class_idx, void *block);
 
+/* The free of a block from a slab of sampled ones. */
+HK_HIDDEN void cache_free_sampled(unsigned class_idx, void *block);
+
 /* The free of a guarded block; caller: a return address on the stack, where its trace begins. */
 struct guard_slot;
 HK_HIDDEN void cache_free_guarded(struct guard_slot *slot, void *block, const void *caller);

@@ -180,7 +180,7 @@ s/\.set \.Lhk_probe_signed, 1/.set .Lhk_probe_signed, 3/|process_fork: arguments
 s/_semaphore = 0/_semaphore = 1/|the semaphore is not 0
 s/section("\.probes")/section(".data.probes")/|outside .probes
 s/extern HK_HIDDEN volatile/extern HK_EXPORT volatile/|is not hidden
-s/\.asciz \\"hakmem\\"/.asciz \\"hakmen\\"/|probes of the file
+s/SITE("hakmem"/SITE("hakmen"/|probes of the file
 CHANGES
 }
 

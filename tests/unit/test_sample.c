@@ -63,6 +63,31 @@ static void the_drawn_one_is_due(void **state)
     }
 }
 
+static void probabilities_are_those_of_the_exponential(void **state)
+{
+    (void)state;
+    for (double mean = 1; mean < 1e12; mean *= 7)
+        for (double bytes = 16; bytes < 1e12; bytes *= 3) {
+            double p = sample_probability((size_t)bytes, mean), right = -expm1(-(double)(size_t)bytes / mean);
+            if (fabs(p - right) > 1e-9 * right)
+                fail_msg("%.0f bytes, mean %.0f: %.12g instead of %.12g", bytes, mean, p, right);
+        }
+}
+
+static void it_happens_as_often_as_the_probability_says(void **state)
+{
+    (void)state;
+    static const double probabilities[] = {1, 0.9, 0.5, 1e-3};
+    uint64_t random = 7;
+    for (unsigned k = 0; k < sizeof probabilities / sizeof probabilities[0]; k++) {
+        double p = probabilities[k], n = 0;
+        for (unsigned i = 0; i < DRAWS; i++)
+            n += sample_happens(p, &random);
+        if (fabs(n - DRAWS * p) > 5 * sqrt(DRAWS * p * (1 - p)))
+            fail_msg("%.0f times of %d, p %.4f", n, DRAWS, p);
+    }
+}
+
 static void nothing_is_bound_when_nothing_is_drawn(void **state)
 {
     (void)state;
@@ -77,6 +102,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(draws_are_geometric),
         cmocka_unit_test(the_drawn_one_is_due),
+        cmocka_unit_test(probabilities_are_those_of_the_exponential),
+        cmocka_unit_test(it_happens_as_often_as_the_probability_says),
         cmocka_unit_test(nothing_is_bound_when_nothing_is_drawn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

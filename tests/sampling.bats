@@ -1,0 +1,73 @@
+# Sampled allocation, otel_memory:alloc and :free: bpftrace adds up what it is told, and the sums are those of the load.
+
+load lib/common
+
+setup() {
+    require_bpf
+    require_command bpftrace
+    sampled=$(hk_test_program behaviour/sampled)
+    facts="$BATS_TEST_TMPDIR/facts"
+    trace="$BATS_TEST_TMPDIR/trace"
+    mkfifo "$BATS_TEST_TMPDIR/input"
+}
+
+# start_load ROUNDS [NAME=VALUE]...: the load waits for a line to $input.
+start_load() {
+    local rounds=$1
+    shift
+    env "LD_PRELOAD=$HAKMEM_LIB" "$@" "$sampled" "$rounds" <"$BATS_TEST_TMPDIR/input" >"$facts" 3>&- &
+    pid=$!
+    exec {input}>"$BATS_TEST_TMPDIR/input"
+}
+
+# profile: what every profiler does: sums by size, and which sampled blocks are live.
+start_profile() {
+    env --default-signal=INT bpftrace -p "$pid" -e "
+        BEGIN { printf(\"attached\n\"); }
+        usdt:$HAKMEM_LIB:otel_memory:alloc {
+            @n[arg1] = count(); @weight[arg1] = sum(arg2);
+            if (@live[arg0]) { @twice = count(); }
+            @live[arg0] = 1; }
+        usdt:$HAKMEM_LIB:otel_memory:free {
+            @frees = count();
+            if (!@live[arg0]) { @unknown = count(); }
+            delete(@live[arg0]); }" >"$trace" 2>&1 3>&- &
+    tracer=$!
+    wait_for 30 grep -q attached "$trace" || fail "$(cat "$trace")"
+    wait_for 10 armed
+}
+
+armed() {
+    [ "$(python3 "$HAKMEM_SOURCE/tests/probes/semaphores.py" "$HAKMEM_LIB" "$pid" otel_memory)" = "1 1" ]
+}
+
+end_profile() {
+    kill -INT "$tracer"
+    wait "$tracer"
+}
+
+@test "the sum of the weights is that of the bytes, size by size, however and by whomever they are allocated" {
+    local sample
+    for sample in 16k 100k 1m; do
+        start_load 40 "HAKMEM_CONF=sample:$sample"
+        start_profile
+        echo >&"$input"
+        wait_for 60 grep -q '^64 ' "$facts" || fail "the load does not end"
+        end_profile
+        exec {input}>&-
+        wait "$pid"
+        python3 "$HAKMEM_SOURCE/tests/probes/check_samples.py" "$facts" "$trace" "$sample" || fail "$(cat "$trace")"
+    done
+}
+
+@test "nobody watches: no block is sampled, whatever was before" {
+    start_load 2
+    start_profile
+    end_profile
+    wait_for 10 eval '! armed'
+    echo >&"$input"
+    wait_for 60 grep -q '^64 ' "$facts"
+    exec {input}>&-
+    wait "$pid"
+    ! grep -E '^@.*: [1-9]' "$trace" || fail "$(cat "$trace")"
+}
