@@ -150,17 +150,31 @@ static long merge_remote(uint32_t class_idx, struct account_source *source)
     return is_there ? 0 : 1;
 }
 
+/* The generation of an account that discovery.bpf.h has found; 0: it is not the process's own, or can't be read. */
+static __always_inline uint64_t read_generation(const struct account_source *source, struct task_struct *task,
+                                                bool remote)
+{
+    uint64_t generation = 0;
+    uint64_t address = source->address + offsetof(struct hk_class_account, generation);
+    if (read_user(source, &generation, sizeof generation, address, remote) || !is_own_generation(task, generation))
+        return 0;
+    return generation;
+}
+
 /* Copy all classes' accounts of the current process, and what it is called by now. */
 static __always_inline void merge_all(const struct hk_process_key *key, struct hk_process *process)
 {
+    struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
     struct account_source source = {
         .process = *key,
         .address = process->account,
         .generation = process->generation,
     };
-    if (source.address == 0)
+    if (source.address != 0 && source.generation == 0)
+        source.generation = process->generation = read_generation(&source, task, false);
+    if (source.address == 0 || source.generation == 0)
         return;
-    describe_name(process);
+    describe_name(process, task);
     bpf_loop(HK_ACCOUNT_CLASSES, merge_local, &source, 0);
     copy_capacity(&source, process, false);
 }

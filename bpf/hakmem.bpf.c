@@ -2,6 +2,7 @@
  * arguments are where the probes' ABI promises them, in the registers of a function's. What a process says is never
  * trusted: a class is bounds-checked, any other number only ever added, compared or stored. */
 #include "account.bpf.h"
+#include "discovery.bpf.h"
 #include "gathered.bpf.h"
 #include "process.bpf.h"
 
@@ -438,6 +439,19 @@ int BPF_PROG(process_exec, struct task_struct *task)
 
 /* ---- bringing the accounts up to date for a reader ---- */
 
+/* Of a process that has not told yet: hold_process() is by generation. A function of its own, as copy_capacity() is. */
+static __noinline int learn_generation(struct account_source *source)
+{
+    source->generation = read_generation(source, source->task, true);
+    struct hk_process *process = source->generation != 0 ? hold_process(&source->process, 0) : NULL;
+    if (!process)
+        return 0;
+    if (process->account == source->address)
+        process->generation = source->generation;
+    release_process(process);
+    return 0;
+}
+
 SEC("iter.s/task")
 int refresh(struct bpf_iter__task *ctx)
 {
@@ -450,7 +464,10 @@ int refresh(struct bpf_iter__task *ctx)
         return 0;
     source.address = process->account;
     source.generation = process->generation;
-    if (source.address == 0 || bpf_loop(HK_ACCOUNT_CLASSES, merge_remote, &source, 0) < HK_ACCOUNT_CLASSES)
+    if (source.address != 0 && source.generation == 0)
+        learn_generation(&source);
+    if (source.address == 0 || source.generation == 0 ||
+        bpf_loop(HK_ACCOUNT_CLASSES, merge_remote, &source, 0) < HK_ACCOUNT_CLASSES)
         return 0;
     copy_capacity(&source, NULL, true);
     return 0;

@@ -4,6 +4,7 @@
  *   PIN_DIR/maps/NAME      the maps below; readable by whom `hkstat attach --mode` allows
  *   PIN_DIR/refresh        reading this file to its end brings `accounts` up to date for every watched process
  *   PIN_DIR/programs/NAME, PIN_DIR/links/TARGET/PROBE     what keeps the collection going
+ *   PIN_DIR/loader/NAME   what the next attach needs, and nobody else
  *
  *   map            kind           key                        value
  *   accounts       hash           struct hk_class_key        struct hk_class_account (src/account.h)
@@ -26,7 +27,7 @@
 
 #include "../src/account.h"
 
-#define HK_MAPS_VERSION 2u
+#define HK_MAPS_VERSION 3u
 #define HK_PIN_DIR "/sys/fs/bpf/hakmem"
 
 #define HK_ACCOUNT_WORDS (sizeof(struct hk_class_account) / sizeof(uint64_t))
@@ -146,9 +147,9 @@ struct hk_process {
     uint64_t parent_pid;
     uint64_t first_seen; /* nanoseconds since boot */
     uint64_t last_seen;  /* of the last event */
-    uint64_t generation; /* 0: not told yet */
+    uint64_t generation; /* 0: not known yet, and `accounts` has nothing */
     uint64_t copied_at;  /* nanoseconds since boot: when an event last copied all accounts */
-    uint64_t account;    /* address of class 0's account in the process; 0: not told yet, and `accounts` has nothing */
+    uint64_t account;    /* address of class 0's account in the process; 0: not known yet, and `accounts` has nothing */
     uint64_t known;      /* bits of enum hk_known */
     /* Now, as the last event or copy of the account told. */
     uint64_t superslabs, superslabs_peak;
@@ -200,6 +201,17 @@ struct hk_target {
     uint64_t inode;
     uint64_t probes;           /* bit i: probe i of enum hk_probe_idx is attached */
     char path[HK_PATH_LENGTH]; /* of the file as the loader found it, cut off, terminated */
+};
+
+/* A library whose accounts the loader looks for in processes that run. */
+struct hk_wanted_library {
+    uint64_t mapping;    /* an address in the loader at which it has mapped the file */
+    uint64_t pid;        /* 0: in every process */
+    uint64_t start_time; /* of pid, as in hk_target */
+    uint64_t tick_ns;    /* nanoseconds of a clock tick */
+    uint64_t page_size;
+    uint64_t site;    /* offset in the file of an instruction: the mapping that has it is the library's code */
+    uint64_t account; /* of hk_account: its distance from where offset 0 of the file would be, mapped with that code */
 };
 
 /* What kind of failure a stack is of; `reason` is its probe's. */

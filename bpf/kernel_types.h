@@ -34,6 +34,9 @@ struct file {
 struct vm_area_struct {
     unsigned long vm_start;
     unsigned long vm_end;
+    struct mm_struct *vm_mm;
+    unsigned long vm_flags;
+    unsigned long vm_pgoff;
     struct file *vm_file;
 };
 
@@ -47,20 +50,36 @@ struct signal_struct {
     } live;
 };
 
+typedef struct {
+    unsigned int val;
+} kuid_t;
+
+struct cred {
+    kuid_t uid;
+};
+
 struct task_struct {
     int pid;
     int tgid;
+    unsigned long long start_time;
     unsigned long long start_boottime;
     char comm[16];
     struct mm_struct *mm;
     struct signal_struct *signal;
     struct task_struct *group_leader;
     struct task_struct *real_parent;
+    const struct cred *cred;
 };
 
 struct bpf_iter__task {
     void *meta;
     struct task_struct *task;
+};
+
+struct bpf_iter__task_vma {
+    void *meta;
+    struct task_struct *task;
+    struct vm_area_struct *vma;
 };
 
 #pragma clang attribute pop

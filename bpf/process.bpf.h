@@ -28,10 +28,8 @@ static __always_inline void describe_executable(struct hk_executable *executable
                               BPF_CORE_READ(file, f_path.dentry, d_name.name));
 }
 
-/* Of the current task's process. */
-static __always_inline void describe_name(struct hk_process *process)
+static __always_inline void describe_name(struct hk_process *process, struct task_struct *task)
 {
-    struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
     bpf_probe_read_kernel_str(process->comm, sizeof process->comm, task->group_leader->comm);
 }
 
@@ -47,9 +45,9 @@ static __always_inline struct hk_process *begin_process(const struct hk_process_
         return process;
     process->key = *key;
     process->first_seen = bpf_ktime_get_boot_ns();
-    process->uid = (uint32_t)bpf_get_current_uid_gid();
+    process->uid = BPF_CORE_READ(task, cred, uid.val);
     process->parent_pid = (uint32_t)task->real_parent->tgid;
-    describe_name(process);
+    describe_name(process, task);
     describe_executable(&process->executable, task);
     struct hk_summary *sum = the_summary();
     if (sum)
@@ -75,6 +73,13 @@ static __always_inline struct hk_process *current_process(struct hk_process_key 
     }
     process->last_seen = bpf_ktime_get_boot_ns();
     return process;
+}
+
+/* The generation that an account says it is of, for a process of which no event has told it. A child of fork that has not
+ * entered the allocator yet has its parent's account: that began before the child did. */
+static __always_inline bool is_own_generation(struct task_struct *task, uint64_t generation)
+{
+    return generation >= task->group_leader->start_time;
 }
 
 /* ---- the end ---- */

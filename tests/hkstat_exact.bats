@@ -74,18 +74,108 @@ sys.exit(0 if next(semaphores(sys.argv[1], sys.argv[2])) == int(sys.argv[3]) els
 EOF
 }
 
-@test "an attach in the middle of a life shows all of it" {
-    local class
-    start_counts
+# attached_in_the_middle ARGS...: the process has done its work, settled its counts, and does nothing more.
+attached_in_the_middle() {
+    local small large
     tell churn $SMALL 9973
     tell keep $LARGE 23
-    attach -p "$PID"
-    tell churn $SMALL 1031 # more than a budget: the first event since the attach comes within it
+    small=$(class_of $SMALL)
+    large=$(class_of $LARGE)
+    tell stats >"$BATS_TEST_TMPDIR/own"
+    attach "$@"
+    refresh
+    says_maps "9973 9973" account "$PID" "$small" allocs frees
+    says_maps "23 0" account "$PID" "$large" allocs frees
+    maps classes "$PID" >"$BATS_TEST_TMPDIR/seen"
+    cmp -s "$BATS_TEST_TMPDIR/own" "$BATS_TEST_TMPDIR/seen" ||
+        fail "the process says:" "$(cat "$BATS_TEST_TMPDIR/own")" "the maps:" "$(cat "$BATS_TEST_TMPDIR/seen")"
+}
+
+@test "an attach in the middle of a life shows all of it at once, though the process rests, and goes on from there" {
+    local class
+    start_counts
+    attached_in_the_middle -p "$PID"
+    tell churn $SMALL 101
     own_statistics_agree
     class=$(class_of $SMALL)
-    says_maps "11004 11004" account "$PID" "$class" allocs frees
-    class=$(class_of $LARGE)
-    says_maps "23 0" account "$PID" "$class" allocs frees
+    says_maps "10074 10074" account "$PID" "$class" allocs frees
+    finish exit
+    says_maps "1 10097 10074" ended counts processes allocs frees
+    nothing_lost
+}
+
+@test "an attach to a library shows each process that has it, and no other" {
+    local first other
+    start_counts
+    first=$PID
+    cp "$LIBRARY" "$SHARED/other.so"
+    LIBRARY="$SHARED/other.so" start_counts
+    other=$PID
+    tell churn $SMALL 101
+    tell stats >"$BATS_TEST_TMPDIR/others"
+    start_counts
+    attached_in_the_middle --library "$LIBRARY"
+    [ "$(hkstat --json | jq -c '[.processes[].pid] | sort')" = "$(jq -nc '$ARGS.positional | sort' --jsonargs "$first" "$PID")" ] ||
+        fail "$(hkstat --json | jq -c '.processes[].pid')"
+    # The next attach finds its own.
+    attach -p "$other"
+    hkstat --json | jq -e --argjson pid "$other" '.processes[] | select(.pid == $pid) | .account_known and .allocs == 101' >/dev/null ||
+        fail "$(hkstat --json | jq -c '.processes[] | [.pid, .account_known, .allocs]')"
+    nothing_lost
+}
+
+@test "an attach in the middle of a life: a library that is stripped, and one that was replaced" {
+    strip "$LIBRARY" -o "$SHARED/stripped.so"
+    LIBRARY="$SHARED/stripped.so" start_counts
+    rm "$SHARED/stripped.so"
+    cp "$LIBRARY" "$SHARED/stripped.so"
+    attached_in_the_middle -p "$PID"
+    nothing_lost
+}
+
+@test "an attach in the middle of a life that ends without another event counts it as it was" {
+    local way ends=0
+    for way in exit kill; do
+        start_counts
+        tell churn $SMALL 9973
+        tell stats >"$BATS_TEST_TMPDIR/own"
+        attach --library "$LIBRARY"
+        finish "$way"
+        ends=$((ends + 1))
+        wait_for 20 has_ended $ends
+    done
+    if kernel_is 6 16; then
+        says_maps "2 19946 19946" ended counts processes allocs frees
+    else
+        says_maps 2 ended counts processes
+    fi
+    nothing_lost
+}
+
+@test "a child of fork that rests when it is attached to counts for itself, not for its parent" {
+    start_counts
+    tell churn $SMALL 9973
+    tell hold $SMALL 101
+    attach_all
+    hkstat --json | jq -e --argjson pid "$PID" '
+        [.processes[] | select(.pid != $pid) | .account_known, (.classes[] | select(.allocs > 90) | .allocs, .size)] == [true, 101, 5120]
+    ' >/dev/null || fail "$(hkstat --json | jq -c '.processes[] | [.pid, .allocs]')"
+    tell release
+    wait_for 20 has_ended 1
+    nothing_lost
+}
+
+@test "a child that has not entered the allocator yet has no account: its parent's, which it has a copy of, is never taken for its own" {
+    start_counts
+    tell churn $SMALL 9973
+    tell stats >"$BATS_TEST_TMPDIR/own"
+    tell clone
+    attach_all
+    [ "$(hkstat --json | jq -c --argjson pid "$PID" '[.processes[] | select(.pid != $pid) | .account_known, .allocs]')" = '[false,0]' ] ||
+        fail "$(hkstat --json | jq -c '.processes[] | [.pid, .account_known, .allocs]')"
+    tell release
+    wait_for 20 has_ended 1
+    says_maps "1 0" ended counts processes allocs
     nothing_lost
 }
 

@@ -113,7 +113,6 @@ PYTHON
     tell churn 3000 9973
     attach -p "$PID"
     local tick
-    tell churn 3000 9973 # a slow path, whose report tells where the account is
     tick=$(hkstat --json -p "$PID")
     python3 - "$tick" <<'PYTHON'
 import json

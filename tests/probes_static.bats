@@ -78,6 +78,33 @@ notes_of_build() {
     notes_of_build clang -O2 $gc
 }
 
+# account_note FILE: it says where the account is.
+account_note() {
+    python3 - "$1" <<'PYTHON'
+import re, subprocess, sys
+tell = lambda *command: subprocess.run([*command, sys.argv[1]], check=True, capture_output=True, text=True).stdout
+address = int(re.search(r"^([0-9a-f]+) \S hk_account$", tell("nm"), re.M)[1], 16)
+dump = tell("readelf", "--hex-dump=.note.hakmem")
+note = bytes.fromhex("".join(line[13:48].replace(" ", "") for line in dump.splitlines() if "  0x" in line))
+expected = b"".join(n.to_bytes(4, "little") for n in (7, 8, 3)) + b"hakmem\0\0" + address.to_bytes(8, "little")
+assert note == expected, (note, expected)
+PYTHON
+}
+
+@test "a note says where the account is: of the library, of programs linked with the archive, with LTO too" {
+    local program="$BATS_TEST_TMPDIR/program" variant
+    echo 'int main(void) { return 0; }' >"$program.c"
+    account_note "$HAKMEM_LIB"
+    for variant in -static -static-pie "-pie -Wl,--gc-sections"; do
+        cc $variant "$program.c" -Wl,-u,malloc "$(dirname "$HAKMEM_LIB")/libhakmem.a" -o "$program" -pthread
+        account_note "$program"
+    done
+    variant=$(hk_variant gcc-lto $(hk_compiler_options gcc) -DCMAKE_INTERPROCEDURAL_OPTIMIZATION=ON)
+    account_note "$variant/libhakmem.so"
+    variant=$(hk_variant gcc-no-probes $(hk_compiler_options gcc) -DHAKMEM_PROBES=OFF)
+    ! account_note "$variant/libhakmem.so" 2>/dev/null || fail "left in a library without probes"
+}
+
 @test "the notes survive an archive of LTO objects" {
     local compiler archiver options folder="$BATS_TEST_TMPDIR"
     while read -r compiler archiver options; do

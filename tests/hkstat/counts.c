@@ -4,15 +4,19 @@
  *   churn SIZE N     allocate and free a block N times      keep SIZE N     allocate N blocks
  *   threads T SIZE N churn in T threads, which end          fork SIZE N     churn in a child, which ends by exit(3)
  *   vfork SIZE N     churn in a child of vfork              spawn K SIZE N  K times: churn in a child that calls exec
+ *   hold SIZE N      churn in a child of fork, which then rests
+ *   clone            a child of the raw system call rests           release   the child that rests ends
  *   stats            "class IDX BLOCK_SIZE ALLOCS FREES MISSES" of each class that was used
  *   exec             become this program anew               exit, _exit, kill   end so
  * With arguments "SIZE N" it churns and ends. Reads and writes by system calls: nothing else here allocates. */
 #include <dlfcn.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -115,7 +119,8 @@ static void spawn(unsigned long times, const struct churn *work)
     }
 }
 
-static void print_stats(void)
+/* To look at them settles what the thread has counted. */
+static void walk_stats(bool tell)
 {
     struct hk_class_stats stats;
     char line[128];
@@ -123,12 +128,45 @@ static void print_stats(void)
     if (read_class == NULL)
         die("counts: not on hakmem\n");
     for (unsigned class_idx = 0; read_class(class_idx, &stats, sizeof stats) == 0; class_idx++)
-        if (stats.allocs != 0) {
+        if (tell && stats.allocs != 0) {
             snprintf(line, sizeof line, "class %u %u %llu %llu %llu\n", class_idx, stats.block_size,
                      (unsigned long long)stats.allocs, (unsigned long long)stats.frees,
                      (unsigned long long)stats.misses);
             say(STDOUT_FILENO, line);
         }
+}
+
+static pid_t held; /* the child that rests */
+static int leash;  /* it ends when this end of a pipe does */
+
+/* work: NULL: the child never enters the allocator, and by a raw clone no handler of fork does for it. */
+static void hold(struct churn *work)
+{
+    int ready[2], end[2];
+    char byte;
+    if (pipe(ready) != 0 || pipe(end) != 0)
+        die("counts: no pipe\n");
+    held = work != NULL ? fork() : (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (held == 0) {
+        close(end[1]);
+        if (work != NULL) {
+            churn(work);
+            walk_stats(false);
+        }
+        _exit(write(ready[1], "", 1) == 1 && read(end[0], &byte, 1) == 0 ? 0 : 1);
+    }
+    close(end[0]);
+    close(ready[1]);
+    leash = end[1];
+    if (held < 0 || read(ready[0], &byte, 1) != 1)
+        die("counts: no child\n");
+    close(ready[0]);
+}
+
+static void release(void)
+{
+    close(leash);
+    await(held);
 }
 
 static void obey(const char *line)
@@ -150,7 +188,13 @@ static void obey(const char *line)
     else if (strcmp(name, "spawn") == 0)
         spawn(n[0], &work);
     else if (strcmp(name, "stats") == 0)
-        print_stats();
+        walk_stats(true);
+    else if (strcmp(name, "hold") == 0)
+        hold(&work);
+    else if (strcmp(name, "clone") == 0)
+        hold(NULL);
+    else if (strcmp(name, "release") == 0)
+        release();
     else if (strcmp(name, "exec") == 0)
         execl("/proc/self/exe", "counts", (char *)NULL);
     else if (strcmp(name, "exit") == 0)

@@ -113,7 +113,7 @@ says_maps() {
 programs_of_ours() {
     bpftool -j prog show | python3 -c '
 import json, sys
-ours = set("""process_exit process_exec process_before_exec refresh """.split()) | set(sys.argv[1].split())
+ours = set("""process_exit process_exec process_before_exec refresh find_account name_library """.split()) | set(sys.argv[1].split())
 print(sum(any(len(program.get("name", "")) > 3 and name.startswith(program["name"]) for name in ours) for program in json.load(sys.stdin)))
 ' "$(python3 "$HAKMEM_SOURCE/probes/make_table.py" --names | cut -d " " -f 1)"
 }

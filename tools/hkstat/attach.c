@@ -13,6 +13,7 @@
 #include "collection.h"
 #include "commands.h"
 #include "complain.h"
+#include "discovery.h"
 #include "pins.h"
 #include "process.h"
 #include "safe_text.h"
@@ -296,8 +297,10 @@ static bool attach(const struct collection *collection, const struct request *re
             added->numbers[added->count++] = number;
         tell(&aims->list[i], number != 0);
         attached++;
+        if (!discovery_want(collection, &aims->list[i].library, aims->list[i].pid))
+            return false;
     }
-    if (attached == 0)
+    if (attached == 0 || !discovery_run(collection))
         return false;
     if (collection->summary.link_kind == HK_LINK_PERF_EVENT && collection->fresh && !request->options.perf_events)
         printf("by perf events: this kernel has no uprobe_multi links, which came with Linux 6.6\n");
@@ -474,7 +477,8 @@ int hkstat_attach(int argc, char **argv)
         .doc = "Watch processes that use hakmem: attach programs to its probes, pin them with the maps that they fill, "
                "and exit. The processes go on as they are. `hkstat detach` ends it.\v"
                "Needs CAP_BPF and CAP_PERFMON; CAP_SYS_PTRACE for processes of other users or mount namespaces, "
-               "CAP_CHECKPOINT_RESTORE for a library that was deleted or replaced since it was loaded.",
+               "CAP_CHECKPOINT_RESTORE for a library that was deleted or replaced since it was loaded, with "
+               "CAP_DAC_READ_SEARCH if the process is another user's.",
     };
     static struct request request;
     request = (struct request){

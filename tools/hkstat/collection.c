@@ -167,7 +167,8 @@ static bool pin_maps(const struct collection *collection, bool stacks)
     struct bpf_map *map;
     bpf_object__for_each_map(map, skeleton->obj)
     {
-        if (bpf_map__is_internal(map) || map == skeleton->maps.summary || (map == skeleton->maps.stacks && !stacks))
+        if (bpf_map__is_internal(map) || map == skeleton->maps.summary || map == skeleton->maps.libraries ||
+            (map == skeleton->maps.stacks && !stacks))
             continue;
         if (!pin(bpf_map__fd(map), collection->dir, "maps/", bpf_map__name(map)))
             return false;
@@ -197,6 +198,15 @@ static bool pin_programs(const struct collection *collection)
     return true;
 }
 
+/* What the next attach needs, and its readers must not see. */
+static bool pin_discovery(const struct collection *collection)
+{
+    return pins_make_folder(collection->dir, "loader") &&
+           pin(collection->find_account, collection->dir, "loader/", "find_account") &&
+           pin(collection->name_library, collection->dir, "loader/", "name_library") &&
+           pin(collection->libraries, collection->dir, "loader/", "libraries");
+}
+
 static uint64_t boot_time(void)
 {
     struct timespec now;
@@ -224,7 +234,7 @@ void collection_init(struct collection *collection, const char *dir)
 {
     memset(collection, 0, sizeof *collection);
     collection->dir = dir;
-    collection->targets = -1;
+    collection->targets = collection->find_account = collection->name_library = collection->libraries = -1;
     for (unsigned i = 0; i < HK_PROBE_COUNT; i++)
         collection->programs[i] = -1;
     libbpf_set_print(keep_log);
@@ -248,36 +258,40 @@ bool collection_make(struct collection *collection, const struct collection_opti
         collection->programs[i] =
             bpf_program__fd(bpf_object__find_program_by_name(collection->skeleton->obj, probe_names[i]));
     collection->targets = bpf_map__fd(collection->skeleton->maps.targets);
+    collection->find_account = bpf_program__fd(collection->skeleton->progs.find_account);
+    collection->name_library = bpf_program__fd(collection->skeleton->progs.name_library);
+    collection->libraries = bpf_map__fd(collection->skeleton->maps.libraries);
     return pins_make_folder(collection->dir, "maps") && pins_make_folder(collection->dir, "programs") &&
            pins_make_folder(collection->dir, "links") && pins_make_folder(collection->dir, "links/kernel") &&
            prepare_maps(collection) && pin_maps(collection, options->stacks) && pin_programs(collection) &&
-           pin_kernel_links(collection);
+           pin_discovery(collection) && pin_kernel_links(collection);
+}
+
+static int open_pin(const char *dir, const char *folder, const char *name)
+{
+    char path[PINS_PATH_MAX];
+    int fd = pins_path(path, dir, "%s/%s", folder, name) ? bpf_obj_get(path) : -1;
+    if (fd < 0)
+        complain("can't open %s/%s/%s: %s", dir, folder, name, strerror(errno));
+    return fd;
 }
 
 bool collection_open(struct collection *collection)
 {
     const char *dir = collection->dir;
-    char path[PINS_PATH_MAX];
     if (!pins_read_summary(dir, &collection->summary)) {
         complain("can't read %s/maps/summary: %s", dir, strerror(errno));
         return false;
     }
     if (!may_link((enum hk_link_kind)collection->summary.link_kind))
         return false;
-    collection->targets = pins_open_map(dir, "targets", true);
-    if (collection->targets < 0) {
-        complain("can't open %s/maps/targets: %s", dir, strerror(errno));
-        return false;
-    }
-    for (unsigned i = 0; i < HK_PROBE_COUNT; i++) {
-        pins_path(path, dir, "programs/%s", probe_names[i]);
-        collection->programs[i] = bpf_obj_get(path);
-        if (collection->programs[i] < 0) {
-            complain("can't open %s: %s", path, strerror(errno));
+    for (unsigned i = 0; i < HK_PROBE_COUNT; i++)
+        if ((collection->programs[i] = open_pin(dir, "programs", probe_names[i])) < 0)
             return false;
-        }
-    }
-    return true;
+    return (collection->targets = open_pin(dir, "maps", "targets")) >= 0 &&
+           (collection->find_account = open_pin(dir, "loader", "find_account")) >= 0 &&
+           (collection->name_library = open_pin(dir, "loader", "name_library")) >= 0 &&
+           (collection->libraries = open_pin(dir, "loader", "libraries")) >= 0;
 }
 
 bool collection_publish(struct collection *collection, const struct pins_access *access)
@@ -296,6 +310,9 @@ void collection_close(struct collection *collection)
     for (unsigned i = 0; i < HK_PROBE_COUNT; i++)
         if (collection->programs[i] >= 0)
             close(collection->programs[i]);
-    if (collection->targets >= 0)
-        close(collection->targets);
+    const int others[] = {collection->targets, collection->find_account, collection->name_library,
+                          collection->libraries};
+    for (unsigned i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (others[i] >= 0)
+            close(others[i]);
 }

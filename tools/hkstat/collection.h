@@ -18,8 +18,9 @@ struct collection {
     bool fresh;      /* made by this call */
     struct hk_summary summary;
     int programs[HK_PROBE_COUNT];
-    int targets;             /* the map */
-    struct hakmem *skeleton; /* NULL unless fresh */
+    int targets;                               /* the map */
+    int find_account, name_library, libraries; /* the programs and the map of discovery.h */
+    struct hakmem *skeleton;                   /* NULL unless fresh */
 };
 
 /* Whether the kernel has what it takes, and the process the capabilities. */

@@ -114,7 +114,7 @@ static double process_live(const struct tick *tick, const void *row)
 {
     (void)tick;
     const struct tick_process *process = row;
-    return process->info.account != 0 ? (double)tick_live_bytes(&process->now.account) : NAN;
+    return tick_account_known(process) ? (double)tick_live_bytes(&process->now.account) : NAN;
 }
 
 static double process_mapped(const struct tick *tick, const void *row)

@@ -137,7 +137,7 @@ static json_t *process_object(const struct tick *tick, const struct tick_process
     set(object, "comm", json_string_nocheck(process->comm));
     set(object, "executable", json_string_nocheck(process->executable));
     set_fields(object, &process->info, &process_fields);
-    set(object, "account_known", json_boolean(process->info.account != 0));
+    set(object, "account_known", json_boolean(tick_account_known(process)));
     set(object, "complete", json_boolean(process->complete));
     set_account(object, &process->now.account);
     set_fields(object, &process->now.account, &capacity_fields);

@@ -11,6 +11,7 @@
 #define NOTE_TYPE 3 /* of sys/sdt.h */
 #define NOTE_NAME "stapsdt"
 #define PROVIDER "hakmem"
+#define ACCOUNT_NOTE_TYPE 3 /* of owner PROVIDER: src/account.c */
 
 #if defined(__x86_64__)
 #define MACHINE EM_X86_64
@@ -64,6 +65,21 @@ static uint64_t file_offset(Elf *elf, uint64_t address)
     return 0;
 }
 
+/* How far an address in the file's image, of data, is from where offset 0 of the file would be if all of the file were mapped
+ * as the segment is that has offset `code`. 0: there is no such segment. */
+static uint64_t distance_from_code(Elf *elf, uint64_t address, uint64_t code)
+{
+    size_t count;
+    GElf_Phdr segment;
+    if (elf_getphdrnum(elf, &count) != 0)
+        return 0;
+    for (size_t i = 0; i < count; i++)
+        if (gelf_getphdr(elf, (int)i, &segment) != NULL && segment.p_type == PT_LOAD && code >= segment.p_offset &&
+            code - segment.p_offset < segment.p_filesz)
+            return address - segment.p_vaddr + segment.p_offset;
+    return 0;
+}
+
 /* One note of the provider: probe's name and arguments are strings that end within it. */
 static enum library_found take_note(Elf *elf, const char *name, const char *arguments, const uint64_t addresses[3],
                                     struct library *library)
@@ -104,9 +120,15 @@ static enum library_found read_note(Elf *elf, const char *desc, size_t length, s
     return take_note(elf, words[1], words[2], addresses, library);
 }
 
+static bool is_note(const GElf_Nhdr *note, const char *owner, unsigned type, const char *name)
+{
+    return note->n_type == type && note->n_namesz == strlen(owner) + 1 && memcmp(name, owner, note->n_namesz) == 0;
+}
+
 static enum library_found read_notes(Elf *elf, struct library *library)
 {
     bool ours = false;
+    uint64_t account = 0; /* its address in the file's image */
     for (Elf_Scn *section = NULL; (section = elf_nextscn(elf, section)) != NULL;) {
         GElf_Shdr header;
         GElf_Nhdr note;
@@ -116,17 +138,22 @@ static enum library_found read_notes(Elf *elf, struct library *library)
             (header.sh_flags & SHF_ALLOC) != 0 || (data = elf_getdata(section, NULL)) == NULL)
             continue;
         for (size_t at = 0; (next = gelf_getnote(data, at, &note, &name, &desc)) > 0; at = next) {
-            if (note.n_type != NOTE_TYPE || note.n_namesz != sizeof NOTE_NAME ||
-                memcmp((char *)data->d_buf + name, NOTE_NAME, sizeof NOTE_NAME) != 0)
+            const char *bytes = data->d_buf;
+            if (is_note(&note, PROVIDER, ACCOUNT_NOTE_TYPE, bytes + name) && note.n_descsz == sizeof account)
+                memcpy(&account, bytes + desc, sizeof account);
+            if (!is_note(&note, NOTE_NAME, NOTE_TYPE, bytes + name))
                 continue;
-            enum library_found found = read_note(elf, (char *)data->d_buf + desc, note.n_descsz, library, &ours);
+            enum library_found found = read_note(elf, bytes + desc, note.n_descsz, library, &ours);
             if (found != LIBRARY_OK)
                 return found;
         }
     }
     if (!ours)
         return LIBRARY_NO_PROBES;
-    return library->probes[HK_PROBE_IDX_cache_report].site != 0 ? LIBRARY_OK : LIBRARY_OTHER_ABI;
+    uint64_t report = library->probes[HK_PROBE_IDX_cache_report].site;
+    if (account != 0)
+        library->account = distance_from_code(elf, account, report);
+    return report != 0 ? LIBRARY_OK : LIBRARY_OTHER_ABI;
 }
 
 /* ---- files ---- */

@@ -20,6 +20,7 @@ struct library {
     ino_t inode;
     char path[HK_PATH_LENGTH]; /* by which people know it */
     struct probe_site probes[HK_PROBE_COUNT];
+    uint64_t account; /* of hk_account: as hk_wanted_library has it; 0: the file doesn't say */
 };
 
 enum library_found {

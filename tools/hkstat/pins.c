@@ -292,7 +292,7 @@ bool pins_remove_links(const char *dir, const char *name)
 /* The links first: what they feed is still whole when the last of them ends. */
 bool pins_clear(const char *dir)
 {
-    static const char *const parts[] = {"links", "programs", "maps"};
+    static const char *const parts[] = {"links", "programs", "loader", "maps"};
     struct held_links held = {.count = 0};
     char path[PINS_PATH_MAX];
     bool removed = true;

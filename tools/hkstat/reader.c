@@ -204,7 +204,8 @@ static void mark_complete(struct reading *reading)
         struct tick_process *process = &reading->tick->processes[i];
         const struct tick_process *known = tick_find(reading->known, &process->info.key);
         process->complete = reading->tick->refreshed && known != NULL && known->info.account != 0 &&
-                            known->info.generation == process->info.generation;
+                            process->info.generation != 0 &&
+                            (known->info.generation == process->info.generation || known->info.generation == 0);
     }
 }
 

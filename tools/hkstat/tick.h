@@ -103,6 +103,12 @@ struct tick_process *tick_find(const struct tick *tick, const struct hk_process_
 struct tick_process *tick_find_pid(const struct tick *tick, uint64_t pid);
 struct tick_class *tick_find_class(const struct tick_process *process, uint64_t class_idx);
 
+/* Whether the process's account was found, and read. */
+static inline bool tick_account_known(const struct tick_process *process)
+{
+    return process->info.account != 0 && process->info.generation != 0;
+}
+
 /* Caught since the attach, in processes that live and in those that ended. */
 uint64_t tick_misuses(const struct tick *tick);
 
