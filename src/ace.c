@@ -7,10 +7,13 @@
 #include "ace_account.h"
 #include "ace_huge.h"
 #include "ace_large.h"
+#include "canary.h"
 #include "config.h"
 #include "os.h"
+#include "outer_map.h"
+#include "superslab.h"
 
-void *ace_alloc(size_t size, size_t align, bool zero)
+static void *serve(size_t size, size_t align, bool zero)
 {
     size_t asked = size;
     if (hk_unlikely(size <= HK_CACHED_MAX))
@@ -29,6 +32,22 @@ void *ace_alloc(size_t size, size_t align, bool zero)
         ace_fail(class_idx, asked, ACE_EXHAUSTION, error);
     }
     return ace_huge_alloc(class_idx, size, align, zero, true);
+}
+
+static size_t block_size_at(const void *block)
+{
+    const struct slab *run = superslab_find(block);
+    return run != NULL ? ace_usable_large(run, block) : ace_usable_huge(outer_map_find(block).owner, block);
+}
+
+void *ace_alloc(size_t size, size_t align, bool zero)
+{
+    if (hk_likely(hk_config.harden == 0))
+        return serve(size, align, zero);
+    void *block = serve(size + CANARY_BYTES, align, zero);
+    if (block != NULL)
+        canary_seal(block, block_size_at(block), size);
+    return block;
 }
 
 size_t ace_decay(uint64_t now_ms, uint64_t age_ms)

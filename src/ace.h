@@ -20,6 +20,9 @@
  * once MapFail has been told. errno kept otherwise. */
 HK_HIDDEN void *ace_alloc(size_t size, size_t align, bool zero);
 
+/* In hardened mode a block has a canary, which its free looks at: an overflow aborts. What is freed gives its pages back at once;
+ * its addresses wait as always, but are not taken from the pools again, and huge ones are unreadable meanwhile. */
+
 /* A large run, found by the caller in the SuperSlab. False: ptr is not the start of a live block of it. */
 HK_HIDDEN bool ace_free_large(struct slab *run, void *ptr);
 

@@ -9,7 +9,9 @@
 #include "ace_account.h"
 #include "ace_cap.h"
 #include "ace_huge_cache.h"
+#include "canary.h"
 #include "config.h"
+#include "misuse.h"
 #include "os.h"
 #include "reclaim.h"
 
@@ -134,7 +136,8 @@ void *ace_huge_alloc(unsigned class_idx, size_t size, size_t align, bool zero, b
     size_t block_bytes = block_bytes_of(size), map_len = hk_align_up(block_bytes, HK_UNIT_SIZE);
     if (align < HK_UNIT_SIZE)
         align = HK_UNIT_SIZE;
-    struct huge *part = NULL, *h = cached ? take_cached(block_bytes, map_len, align, &part) : NULL;
+    struct huge *part = NULL,
+                *h = cached && hk_config.harden == 0 ? take_cached(block_bytes, map_len, align, &part) : NULL;
     if (h == NULL) {
         h = lengthen(part, map_len, align);
         if (h == NULL)
@@ -176,6 +179,11 @@ bool *ace_huge_sampled(void *owner)
 bool ace_free_huge(void *owner, void *ptr)
 {
     struct huge *h = owner, *excess;
+    if (hk_unlikely(hk_config.harden != 0)) {
+        size_t size = ace_usable_huge(h, ptr);
+        if (size != 0 && !canary_is_whole(ptr, size) && ace_usable_huge(h, ptr) == size)
+            misuse_abort(MISUSE_OVERFLOW, ptr, size);
+    }
     hk_lock(&huge_lock);
     if (!h->in_use || h->base != ptr) {
         hk_unlock(&huge_lock);
@@ -185,6 +193,8 @@ bool ace_free_huge(void *owner, void *ptr)
     ace_count_free(account, h->size);
     ace_uncount(&hk_account.capacity.huge_blocks, 1);
     ace_uncount(&hk_account.capacity.huge_bytes, h->size);
+    if (hk_unlikely(hk_config.harden != 0))
+        h->clean = os_shut(h->base, h->mapped);
     if (h->mapped > hk_config.ace_limit || h->mapped > reclaim_bound() || cap.cap == 0) {
         h->next = NULL;
         excess = h;
@@ -228,7 +238,9 @@ static void *shrink(struct huge *h, size_t size, size_t block_bytes, bool in_pla
         return NULL;
     size_t map_len = hk_align_up(block_bytes, HK_UNIT_SIZE), tail = h->mapped - map_len;
     count_resize(h, block_bytes);
-    if (tail > h->mapped / 8 && os_unmap(h->base + map_len, tail, OS_HUGE))
+    if (hk_config.harden != 0) /* the guard stays where it is */
+        os_purge(h->base + block_bytes, h->mapped - block_bytes);
+    else if (tail > h->mapped / 8 && os_unmap(h->base + map_len, tail, OS_HUGE))
         h->mapped = map_len;
     return h->base;
 }

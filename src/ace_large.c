@@ -9,9 +9,11 @@
 #include "ace_account.h"
 #include "ace_cap.h"
 #include "ace_huge.h"
+#include "canary.h"
 #include "chain.h"
 #include "config.h"
 #include "lock.h"
+#include "misuse.h"
 #include "os.h"
 #include "reclaim.h"
 #include "superslab.h"
@@ -119,6 +121,25 @@ static struct slab *drop(unsigned class_idx, struct slab *run)
 
 /* ---- without a lock ---- */
 
+/* Make it read as zeros. True: by giving its pages back. */
+static bool wipe(struct slab *run)
+{
+    size_t bytes = (size_t)run->units << HK_UNIT_SHIFT;
+    if (os_purge(run->base, bytes))
+        return true;
+    memset(run->base, 0, bytes);
+    return false;
+}
+
+/* In hardened mode wiped again: the program may have written to it since. */
+static void give_run(struct slab *run)
+{
+    if (hk_config.harden != 0 && wipe(run))
+        superslab_give_clean(run);
+    else
+        superslab_give(run);
+}
+
 /* Give a list of runs back. Returns their bytes. */
 static size_t give_back(unsigned class_idx, struct slab *run)
 {
@@ -127,7 +148,7 @@ static size_t give_back(unsigned class_idx, struct slab *run)
         struct slab *next = run->next;
         HK_PROBE_FIRE(slab_release, class_idx, run->base, run->units,
                       atomic_load_relaxed(&hk_account.classes[class_idx].slabs));
-        superslab_give(run);
+        give_run(run);
         bytes += run_bytes(class_idx);
         run = next;
     }
@@ -226,7 +247,7 @@ void *ace_large_alloc(unsigned class_idx, size_t size, size_t align, bool zero, 
     struct large_pool *pool = pool_of(class_idx);
     hk_lock(&pool->lock);
     struct slab *run = pool->head;
-    if (hk_unlikely(run == NULL || ((uintptr_t)run->base & (align - 1)) != 0))
+    if (hk_unlikely(run == NULL || ((uintptr_t)run->base & (align - 1)) != 0 || hk_config.harden != 0))
         return alloc_miss(class_idx, size, align, zero, error);
     pop(class_idx, pool);
     run->in_use = true;
@@ -263,6 +284,12 @@ bool ace_free_large(struct slab *run, void *ptr)
     if (hk_unlikely(class_idx - HK_CACHED_CLASSES >= LARGE_CLASSES))
         return false;
     struct large_pool *pool = pool_of(class_idx);
+    if (hk_unlikely(hk_config.harden != 0)) {
+        size_t size = ace_usable_large(run, ptr);
+        /* Once more, since another thread may have freed it meanwhile. */
+        if (size != 0 && !canary_is_whole(ptr, size) && ace_usable_large(run, ptr) == size)
+            misuse_abort(MISUSE_OVERFLOW, ptr, size);
+    }
     hk_lock(&pool->lock);
     /* The class again: until the lock was held, the run may have been freed and given to another. */
     if (hk_unlikely(!run->in_use || run->base != ptr || run->class_idx != class_idx)) {
@@ -272,6 +299,8 @@ bool ace_free_large(struct slab *run, void *ptr)
     run->in_use = false;
     run->stamp_ms = atomic_load_relaxed(&reclaim_clock_ms);
     ace_count_free(&hk_account.classes[class_idx], run->size);
+    if (hk_unlikely(hk_config.harden != 0))
+        wipe(run);
     struct slab *excess = NULL;
     bool full = is_full(pool), more = false;
     if (full && pool->count > 0)

@@ -6,11 +6,14 @@
 #include "../probes/probe.h"
 #include "account.h"
 #include "ace.h"
+#include "canary.h"
 #include "config.h"
 #include "guard.h"
+#include "harden.h"
 #include "lock.h"
 #include "os.h"
 #include "outer_map.h"
+#include "quarantine.h"
 #include "reclaim.h"
 #include "region.h"
 #include "sampling.h"
@@ -36,6 +39,8 @@ void heap_init(void)
         config_init();
         account_init();
         hk_secret = os_random64() >> (64 - HK_MARK_SHIFT) | (uintptr_t)HK_MARK << HK_MARK_SHIFT;
+        canary_init();
+        os_guard = hk_config.harden != 0 ? os_page_size : 0;
         region_init();
         shared_pool_init();
         ace_init();
@@ -171,7 +176,7 @@ void heap_free_marked(void *ptr)
     free(ptr);
 }
 
-/* The place of a block that the program says it holds; aborts when it does not. */
+/* The place of a block that the program says it holds; aborts when it does not. *size is what the program may use of it. */
 static struct heap_place find_live(const void *ptr, enum misuse_kind twice, enum misuse_kind interior,
                                    enum misuse_kind foreign, size_t *size)
 {
@@ -185,6 +190,8 @@ static struct heap_place find_live(const void *ptr, enum misuse_kind twice, enum
     *size = size_at(&place, ptr);
     if (*size == 0)
         heap_misuse(&place, ptr, twice, interior, foreign);
+    if (harden_is_on())
+        *size = harden_size(ptr, *size, twice);
     return place;
 }
 
@@ -245,10 +252,31 @@ static unsigned aligned_class(size_t align, size_t size)
     return class_idx;
 }
 
+/* Also at the first call of all. region_reach is not 0 where a thread has a cache. */
+static bool is_hardened(void)
+{
+    if (hk_likely(region_reach != 0))
+        return false;
+    heap_enter();
+    return harden_is_on();
+}
+
+/* Every allocation of hardened mode but for sizes that malloc and calloc pass on to ACE. */
+static void *aligned_hardened(size_t align, size_t size, bool zero)
+{
+    unsigned class_idx = aligned_class(align, size + CANARY_BYTES);
+    if (class_idx < HK_CACHED_CLASSES)
+        return cache_alloc_uncached(class_idx, size); /* free memory reads as zeros */
+    void *block = ace_alloc(size, align, zero);
+    return block != NULL ? block : heap_out_of_memory(size);
+}
+
 static void *aligned(size_t align, size_t size, bool zero)
 {
     if (size > PTRDIFF_MAX || align > PTRDIFF_MAX)
         return heap_out_of_memory(size);
+    if (is_hardened())
+        return aligned_hardened(align, size, zero);
     unsigned class_idx = aligned_class(align, size);
     if (class_idx < HK_CACHED_CLASSES) {
         void *block = malloc(hk_class_size[class_idx]);
@@ -268,6 +296,21 @@ void *heap_aligned_calloc(size_t align, size_t size)
     return aligned(align, size, true);
 }
 
+/* Where it lies or not at all: a canary is of its address. Kept while half of the block is used at least, or with in_place. */
+static void *resize_hardened(const struct heap_place *place, void *ptr, size_t size, size_t align, bool in_place)
+{
+    size_t block_size = size_at(place, ptr), old_size = harden_size(ptr, block_size, MISUSE_FREED_REALLOC);
+    size_t room = size + CANARY_BYTES;
+    bool cached = place->slab != NULL && place->slab->class_idx < HK_CACHED_CLASSES;
+    if (cached ? aligned_class(align, room) != place->slab->class_idx : room < block_size / 2 && !in_place)
+        return NULL;
+    canary_unseal(ptr, block_size);
+    bool resized = cached || (place->huge != NULL ? ace_resize_huge(place->huge, ptr, room, align, true)
+                                                  : ace_resize_large(place->slab, ptr, room, align, true)) != NULL;
+    canary_seal(ptr, size_at(place, ptr), resized ? size : old_size);
+    return resized ? ptr : NULL;
+}
+
 /* ptr where it is, or elsewhere without copying; NULL when neither can be. */
 static void *resize(const struct heap_place *place, void *ptr, size_t size, size_t align, bool in_place)
 {
@@ -275,6 +318,8 @@ static void *resize(const struct heap_place *place, void *ptr, size_t size, size
         return NULL;
     if (place->guard != NULL)
         return guard_size(place->guard, ptr) == size ? ptr : NULL;
+    if (harden_is_on())
+        return resize_hardened(place, ptr, size, align, in_place);
     if (place->huge != NULL)
         return ace_resize_huge(place->huge, ptr, size, align, in_place);
     if (place->slab->class_idx >= HK_CACHED_CLASSES)
@@ -333,7 +378,7 @@ size_t heap_resize_in_place(void *ptr, size_t size, size_t extra)
     if (resize(&place, ptr, most, HK_ALIGNMENT, true) == NULL && size < most)
         resize(&place, ptr, size, HK_ALIGNMENT, true);
     errno = saved;
-    return heap_block_size(ptr);
+    return heap_usable_size(ptr);
 }
 
 size_t heap_usable_size(const void *ptr)
@@ -349,6 +394,8 @@ size_t heap_good_size(size_t size, size_t align)
 {
     if (size > PTRDIFF_MAX || align > PTRDIFF_MAX)
         return 0;
+    if (is_hardened())
+        return hk_align_up(size + CANARY_BYTES, os_page_size) <= PTRDIFF_MAX ? size : 0;
     unsigned class_idx = aligned_class(align < HK_ALIGNMENT ? HK_ALIGNMENT : align, size);
     if (class_idx < HK_CACHED_CLASSES)
         return hk_class_size[class_idx];
@@ -357,6 +404,16 @@ size_t heap_good_size(size_t size, size_t align)
         size = HK_CACHED_MAX + 1;
     class_idx = hk_class_of_size(size);
     return hk_align_up(class_idx < HK_CLASS_HUGE ? hk_class_size[class_idx] : size, os_page_size);
+}
+
+/* The size must be that which was asked for. */
+static bool fits_hardened(const struct heap_place *place, const void *ptr, size_t size, size_t asked, size_t align)
+{
+    bool cached = place->slab != NULL && place->slab->class_idx < HK_CACHED_CLASSES;
+    if (align < HK_ALIGNMENT)
+        align = HK_ALIGNMENT;
+    return size == asked && (uintptr_t)ptr % align == 0 &&
+           (!cached || aligned_class(align, size + CANARY_BYTES) == place->slab->class_idx);
 }
 
 static HK_NOINLINE void free_sized_slow(void *ptr, size_t size, size_t align)
@@ -368,6 +425,12 @@ static HK_NOINLINE void free_sized_slow(void *ptr, size_t size, size_t align)
         find_live(ptr, MISUSE_DOUBLE_FREE, MISUSE_INTERIOR_FREE, MISUSE_FOREIGN_FREE, &block_size);
     bool cached = place.slab != NULL && place.slab->class_idx < HK_CACHED_CLASSES;
     /* A large block may have been resized where it lies, down to half. */
+    if (harden_is_on()) {
+        if (!fits_hardened(&place, ptr, size, block_size, align))
+            misuse_abort(MISUSE_WRONG_SIZE, ptr, block_size);
+        free(ptr);
+        return;
+    }
     bool fits = !cached && place.guard == NULL && size <= block_size && size >= block_size / 2;
     if (!fits && heap_good_size(size, align) != heap_good_size(block_size, 0))
         misuse_abort(MISUSE_WRONG_SIZE, ptr, block_size);
@@ -376,9 +439,10 @@ static HK_NOINLINE void free_sized_slow(void *ptr, size_t size, size_t align)
 
 void heap_free_sized(void *ptr, size_t size, size_t align)
 {
-    /* Nearly always, and every C++ delete comes here: the block's class is that of the size. free() checks the rest. */
+    /* Nearly always, and every C++ delete comes here: the block's class is that of the size. free() checks the rest. Where free()
+     * goes the slow path, so does this. */
     uintptr_t unit = ((uintptr_t)ptr - region_base) >> HK_UNIT_SHIFT;
-    if (hk_likely(align <= HK_ALIGNMENT && size <= HK_CACHED_MAX && unit < atomic_load_relaxed(&region_units) &&
+    if (hk_likely(align <= HK_ALIGNMENT && size <= HK_CACHED_MAX && unit < region_load_reach() &&
                   region_map[unit] == hk_bin_at_code(hk_code_of_size[(size + HK_ALIGNMENT - 1) / HK_ALIGNMENT]))) {
         free(ptr);
         return;
@@ -391,6 +455,7 @@ size_t heap_trim(size_t keep)
     heap_init();
     uint64_t now_ms = os_now_ms(), mapped = atomic_load_relaxed(&os_account.mapped);
     cache_drain_all(DRAIN_TRIM);
+    quarantine_flush();
     size_t purged = shared_pool_decay(now_ms, 0);
     ace_decay(now_ms, 0);
     purged += superslab_purge(now_ms, 0, keep);

@@ -1,14 +1,17 @@
 /* life.c - the process's life: start, fork, exit. The order of all locks is written here:
- *   threads, class pools by index, ACE's pools by index, huge, superslab, meta, guard.
+ *   threads, quarantine's shards by index, class pools by index, ACE's pools by index, huge, superslab, meta, guard.
  * reclaim's is only ever tried, and init's is held before there are threads. */
 #include <pthread.h>
 
 #include "ace.h"
+#include "chance.h"
 #include "config.h"
 #include "guard.h"
+#include "harden.h"
 #include "heap.h"
 #include "meta.h"
 #include "os.h"
+#include "quarantine.h"
 #include "reclaim.h"
 #include "shared_pool.h"
 #include "superslab.h"
@@ -19,6 +22,7 @@ static bool forking; /* the forking thread's, between before_fork() and after_fo
 static void before_fork(void)
 {
     thread_before_fork();
+    quarantine_before_fork();
     shared_pool_before_fork();
     ace_before_fork();
     superslab_before_fork();
@@ -34,6 +38,9 @@ static void release(bool child, bool raw_child)
     superslab_after_fork(raw_child);
     ace_after_fork(raw_child);
     shared_pool_after_fork(raw_child);
+    quarantine_after_fork(raw_child);
+    if (child)
+        chance_after_fork();
     reclaim_after_fork(child);
     thread_after_fork(child, raw_child);
 }
@@ -64,7 +71,8 @@ void heap_after_raw_fork(void)
 __attribute__((constructor(101))) static void start(void)
 {
     heap_init();
-    thread_allow_caches();
+    if (!harden_is_on())
+        thread_allow_caches();
     pthread_atfork(before_fork, after_fork_parent, after_fork_child);
     config_report();
 }
@@ -74,5 +82,6 @@ __attribute__((constructor(101))) static void start(void)
 __attribute__((destructor(101))) static void finish(void)
 {
     thread_end();
+    quarantine_flush();
     shared_pool_decay(os_now_ms(), 0);
 }

@@ -15,6 +15,10 @@ enum os_limit { OS_LIMIT_NONE, OS_LIMIT_AS, OS_LIMIT_DATA, OS_LIMIT_MAP_COUNT, O
 
 extern HK_HIDDEN struct os_account os_account;
 
+/* const: after heap_init(). Bytes, a page or none, that stay unreadable behind every mapping of os_map for OS_LEGACY and
+ * OS_HUGE, and go with it. Such a mapping is only unmapped whole, and not made longer. */
+extern HK_HIDDEN size_t os_guard;
+
 /* The page size in bytes; valid after os_init(). */
 extern HK_HIDDEN size_t os_page_size;
 
@@ -52,6 +56,10 @@ HK_HIDDEN bool os_unmap(void *ptr, size_t len, enum os_purpose purpose);
 
 /* Give the pages back, keep the range: it reads as zeros afterwards. */
 HK_HIDDEN bool os_purge(void *ptr, size_t len);
+
+/* Give the pages of a mapping made by os_map back, and make it unreadable until it is unmapped. False: refused, perhaps
+ * half way. */
+HK_HIDDEN bool os_shut(void *ptr, size_t len);
 
 /* Make a mapping made by os_map longer where it lies. False when refused: nothing changed. */
 HK_HIDDEN bool os_grow(void *ptr, size_t old_len, size_t new_len);

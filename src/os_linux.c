@@ -26,6 +26,7 @@
 
 struct os_account os_account __attribute__((aligned(HK_ACCOUNT_ALIGN)));
 size_t os_page_size = 4096;
+size_t os_guard;
 static uint64_t physical_memory;
 static bool pages_stay; /* any: the kernel does not know MREMAP_DONTUNMAP */
 
@@ -281,10 +282,32 @@ bool os_unreserve(void *ptr, size_t len)
     return true;
 }
 
+static size_t guard_of(enum os_purpose purpose)
+{
+    return purpose == OS_LEGACY || purpose == OS_HUGE ? os_guard : 0;
+}
+
+/* The kernel is asked for a unit more than is kept: so the mapping after it comes out aligned at once. */
+static void *map_guarded(size_t len, size_t align, size_t guard)
+{
+    char *ptr = map_aligned(len + HK_UNIT_SIZE, align, PROT_NONE, 0);
+    if (ptr == NULL)
+        return NULL;
+    size_t kept = len + HK_UNIT_SIZE;
+    if (guard < HK_UNIT_SIZE && sys_munmap(ptr + len + guard, HK_UNIT_SIZE - guard))
+        kept = len + guard;
+    if (kept == len + guard && sys_mprotect(ptr, len, PROT_READ | PROT_WRITE))
+        return ptr;
+    sys_munmap(ptr, kept);
+    errno = ENOMEM;
+    return NULL;
+}
+
 void *os_map(size_t len, size_t align, enum os_purpose purpose)
 {
     int saved = errno;
-    void *ptr = map_aligned(len, align, PROT_READ | PROT_WRITE, 0);
+    size_t guard = guard_of(purpose);
+    void *ptr = guard != 0 ? map_guarded(len, align, guard) : map_aligned(len, align, PROT_READ | PROT_WRITE, 0);
     if (ptr == NULL) {
         count_failure();
         return NULL;
@@ -297,7 +320,7 @@ void *os_map(size_t len, size_t align, enum os_purpose purpose)
 bool os_unmap(void *ptr, size_t len, enum os_purpose purpose)
 {
     int saved = errno;
-    if (!sys_munmap(ptr, len)) {
+    if (!sys_munmap(ptr, len + guard_of(purpose))) {
         int error = errno;
         count_failure();
         os_purge(ptr, len);
@@ -319,6 +342,16 @@ bool os_purge(void *ptr, size_t len)
     count_purge(ptr, len);
     errno = saved;
     return true;
+}
+
+bool os_shut(void *ptr, size_t len)
+{
+    int saved = errno;
+    bool purged = os_purge(ptr, len), shut = sys_mprotect(ptr, len, PROT_NONE);
+    if (!shut)
+        count_failure();
+    errno = saved;
+    return purged && shut;
 }
 
 /* ---- moving pages ---- */

@@ -7,6 +7,7 @@
 #include "ace_huge.h"
 #include "lock.h"
 #include "os.h"
+#include "quarantine.h"
 #include "shared_pool.h"
 
 #define TICKS_PER_DECAY 4 /* how often a decay time is looked at: what waits is given back at most a quarter too late */
@@ -153,6 +154,7 @@ void reclaim_everything(void)
     uint64_t now_ms = os_now_ms();
     if (reclaim_own_cache != NULL)
         reclaim_own_cache();
+    quarantine_flush();
     ace_decay(now_ms, 0);
     shared_pool_decay(now_ms, 0);
     superslab_purge(now_ms, 0, 0);

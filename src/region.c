@@ -18,8 +18,9 @@ static bool opened;                   /* any: set once */
 static uintptr_t capacity;            /* lock: superslab; SuperSlabs that the reservation has addresses for */
 static struct superslab **superslabs; /* by index in the region; any: read without a lock */
 static uint64_t *committed;           /* lock: superslab; one bit by index */
-static uintptr_t lowest_free;         /* lock: superslab; no index below it is free */
-static uintptr_t top;                 /* lock: superslab */
+static uintptr_t step = 1;    /* const: after region_init(); one in `step` SuperSlabs is used, from step - 1 on */
+static uintptr_t lowest_free; /* lock: superslab; no index below it is free */
+static uintptr_t top;         /* lock: superslab */
 
 static uint64_t wanted_size(void)
 {
@@ -63,6 +64,8 @@ void region_init(void)
         os_unreserve(base, size);
         return;
     }
+    step = hk_config.harden != 0 ? 2 : 1; /* those between stay unreadable */
+    lowest_free = region_first();
     region_base = (uintptr_t)base;
     capacity = size >> HK_SUPERSLAB_SHIFT;
     hk_account.region = (struct hk_region_account){
@@ -105,9 +108,9 @@ enum region_result region_take(uint8_t **base)
 {
     uintptr_t idx = lowest_free;
     while (idx < capacity && ((committed[idx / 64] >> (idx % 64)) & 1))
-        idx++;
+        idx += step;
     lowest_free = idx;
-    if (idx >= capacity)
+    if (idx + step > capacity) /* nor is the last one used */
         return REGION_FULL;
     uint8_t *ptr = (uint8_t *)region_base + (idx << HK_SUPERSLAB_SHIFT);
     if (!os_commit(ptr, HK_SUPERSLAB_SIZE, OS_SUPERSLAB))
@@ -136,15 +139,15 @@ bool region_give(uint8_t *base, unsigned count)
 
 bool region_shrink(void)
 {
-    uintptr_t end = capacity;
-    if (top >= end)
+    uintptr_t end = capacity, left = top + region_first();
+    if (left >= end)
         return false;
-    uint8_t *from = (uint8_t *)region_base + (top << HK_SUPERSLAB_SHIFT);
+    uint8_t *from = (uint8_t *)region_base + (left << HK_SUPERSLAB_SHIFT);
     /* The index goes out of bounds before the addresses can become somebody else's. */
-    capacity = top;
-    if (region_units > top * HK_UNITS_PER_SUPERSLAB)
-        set_units(top * HK_UNITS_PER_SUPERSLAB);
-    if (os_unreserve(from, (end - top) << HK_SUPERSLAB_SHIFT))
+    capacity = left;
+    if (region_units > left * HK_UNITS_PER_SUPERSLAB)
+        set_units(left * HK_UNITS_PER_SUPERSLAB);
+    if (os_unreserve(from, (end - left) << HK_SUPERSLAB_SHIFT))
         return true;
     capacity = end;
     return false;
@@ -160,6 +163,11 @@ struct superslab *region_superslab(uintptr_t idx)
 void region_set_superslab(uint8_t *base, struct superslab *ss)
 {
     atomic_store_release(&superslabs[index_of(base)], ss);
+}
+
+uintptr_t region_first(void)
+{
+    return step - 1;
 }
 
 uintptr_t region_top(void)

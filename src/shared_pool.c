@@ -6,6 +6,7 @@
 #include "ace.h"
 #include "ace_cap.h"
 #include "bin.h"
+#include "chance.h"
 #include "config.h"
 #include "legacy.h"
 #include "lock.h"
@@ -166,6 +167,14 @@ static struct slab *first_slab(const struct class_pool *pool)
     return NULL;
 }
 
+static uint32_t take_blocks(struct slab *slab, uint32_t want, struct hk_chain *chain)
+{
+    if (hk_likely(hk_config.harden == 0))
+        return slab_take(slab, want, chain);
+    *chain = (struct hk_chain){slab_take_any(slab, chance_next()), 1};
+    return 1;
+}
+
 /* From the slabs that the class holds, and from new ones while less than half of what is wanted was found. */
 static struct pool_refill refill_from_slabs(struct class_pool *pool, unsigned class_idx, uint32_t want)
 {
@@ -180,7 +189,7 @@ static struct pool_refill refill_from_slabs(struct class_pool *pool, unsigned cl
             if (refill.server < server)
                 refill.server = server;
         }
-        uint32_t taken = slab_take(slab, want - refill.chain.count, &refill.chain);
+        uint32_t taken = take_blocks(slab, want - refill.chain.count, &refill.chain);
         pool->nfree -= taken;
         slab->stamp_ms = now_ms;
         if (legacy_owns(slab)) {
@@ -379,36 +388,62 @@ void *shared_pool_take_sampled(unsigned class_idx)
     return chain.head;
 }
 
+/* A block of the class's slab into its bitmap. */
+static enum slab_give_result give_block(struct class_pool *pool, struct slab *slab, void *block, uint64_t now_ms)
+{
+    if (hk_unlikely(slab->epoch != pool->epoch)) { /* the first block that comes back since it was abandoned */
+        slab_recount(slab);
+        admit(pool, slab);
+    }
+    enum slab_give_result result = slab_give(slab, block);
+    if (hk_unlikely(result != SLAB_GIVEN))
+        return result;
+    slab->stamp_ms = now_ms;
+    pool->nfree++;
+    if (slab->nfree == slab->blocks)
+        close_slab(pool, slab);
+    else
+        list_sort(pool, slab);
+    return SLAB_GIVEN;
+}
+
+/* The slab that holds block, counted as one that comes back; NULL: it lies in none of the class's. */
+static struct slab *slab_of(unsigned class_idx, const void *block)
+{
+    struct slab *slab = superslab_find(block);
+    if (slab == NULL && (slab = legacy_find(block)) != NULL)
+        account_add(&hk_account.classes[class_idx].legacy_frees, 1);
+    return slab != NULL && slab->class_idx == class_idx ? slab : NULL;
+}
+
 /* Blocks into their slabs' bitmaps; every block is checked before it is believed. */
 static void give_chain(struct class_pool *pool, unsigned class_idx, struct hk_chain chain)
 {
     uint64_t now_ms = os_now_ms();
     void *block = chain.head, *last = block;
     for (uint32_t i = 0; i < chain.count; i++) {
-        struct slab *slab = superslab_find(block);
-        if (slab == NULL && (slab = legacy_find(block)) != NULL)
-            account_add(&hk_account.classes[class_idx].legacy_frees, 1);
-        bool of_class = slab != NULL && slab->class_idx == class_idx;
-        if (hk_unlikely(!of_class || !hk_is_sound(block)))
-            stop(pool, class_idx, MISUSE_CORRUPT_LIST, of_class ? block : last); /* the one that was overwritten */
-        if (hk_unlikely(slab->epoch != pool->epoch)) { /* the first block that comes back since it was abandoned */
-            slab_recount(slab);
-            admit(pool, slab);
-        }
+        struct slab *slab = slab_of(class_idx, block);
+        if (hk_unlikely(slab == NULL || !hk_is_sound(block)))
+            stop(pool, class_idx, MISUSE_CORRUPT_LIST, slab != NULL ? block : last); /* the one that was overwritten */
         void *next = hk_link(block);
-        enum slab_give_result result = slab_give(slab, block);
+        enum slab_give_result result = give_block(pool, slab, block, now_ms);
         if (hk_unlikely(result != SLAB_GIVEN))
             stop(pool, class_idx, result == SLAB_DOUBLE ? MISUSE_DOUBLE_FREE : MISUSE_INTERIOR_FREE, block);
-        slab->stamp_ms = now_ms;
-        pool->nfree++;
-        if (slab->nfree == slab->blocks)
-            close_slab(pool, slab);
-        else
-            list_sort(pool, slab);
         last = block;
         block = next;
     }
     post_sparse(pool);
+}
+
+enum slab_give_result shared_pool_put(unsigned class_idx, void *block)
+{
+    struct class_pool *pool = &pools[class_idx];
+    hk_lock(&pool->lock);
+    struct slab *slab = slab_of(class_idx, block);
+    enum slab_give_result result = slab != NULL ? give_block(pool, slab, block, os_now_ms()) : SLAB_INTERIOR;
+    post_sparse(pool);
+    hk_unlock(&pool->lock);
+    return result;
 }
 
 static void give_oldest_chain(struct class_pool *pool, unsigned class_idx)

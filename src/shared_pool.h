@@ -9,6 +9,7 @@
 #include "account.h"
 #include "base.h"
 #include "chain.h"
+#include "slab.h"
 
 struct pool_refill {
     struct hk_chain chain;
@@ -16,7 +17,7 @@ struct pool_refill {
 };
 
 /* Some blocks of a cached class: `want` at most, or a whole chain of at most `most`. The chain is empty, with errno ENOMEM,
- * when every tier down to legacy was refused. */
+ * when every tier down to legacy was refused. In hardened mode one random block, which nothing was written to. */
 HK_HIDDEN struct pool_refill shared_pool_refill(unsigned class_idx, uint32_t want, uint32_t most);
 
 /* Cut the first `count` blocks (1 or more, but not all) of a chain off: they are *front. False: a link is corrupt, and
@@ -37,6 +38,9 @@ HK_HIDDEN bool shared_pool_chains_hold(unsigned class_idx, const void *block);
 
 /* Take a chain from a cache. `apart`: into the slabs at once (trim, idle, fork), else kept for a refill. */
 HK_HIDDEN void shared_pool_drain(unsigned class_idx, struct hk_chain chain, bool apart);
+
+/* Hardened mode: one block, unmarked, into its slab; takes the class's lock. Any result but SLAB_GIVEN: nothing changed. */
+HK_HIDDEN enum slab_give_result shared_pool_put(unsigned class_idx, void *block);
 
 /* Take chains apart that are older than age_ms, purge sparse slabs. Returns bytes purged. */
 HK_HIDDEN size_t shared_pool_decay(uint64_t now_ms, uint64_t age_ms);

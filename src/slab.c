@@ -55,11 +55,20 @@ void slab_open(struct slab *slab, unsigned class_idx, bool dirty)
         purge_rests(slab);
 }
 
+/* The block is in use; count and hint are the caller's affair. */
+static uint8_t *take_block(struct slab *slab, unsigned word_idx, unsigned bit)
+{
+    uint8_t *block = block_at(slab, word_idx * 64u + bit);
+    size_t offset = (size_t)(block - slab->base);
+    atomic_store_relaxed(&slab->bits[word_idx], slab->bits[word_idx] & ~(UINT64_C(1) << bit));
+    slab->dirty_pages |= page_bits(offset, offset + hk_class_size[slab->class_idx]);
+    return block;
+}
+
 uint32_t slab_take(struct slab *slab, uint32_t want, struct hk_chain *chain)
 {
     uint32_t taken = 0;
     uint8_t *last = NULL, *first = NULL;
-    size_t size = hk_class_size[slab->class_idx];
     if (want > slab->nfree)
         want = slab->nfree;
     while (taken < want) {
@@ -68,10 +77,7 @@ uint32_t slab_take(struct slab *slab, uint32_t want, struct hk_chain *chain)
             slab->hint++;
             continue;
         }
-        uint8_t *block = block_at(slab, slab->hint * 64u + (unsigned)__builtin_ctzll(word));
-        atomic_store_relaxed(&slab->bits[slab->hint], word & (word - 1));
-        size_t offset = (size_t)(block - slab->base);
-        slab->dirty_pages |= page_bits(offset, offset + size);
+        uint8_t *block = take_block(slab, slab->hint, (unsigned)__builtin_ctzll(word));
         if (last != NULL)
             hk_set_link(last, block);
         else
@@ -86,6 +92,20 @@ uint32_t slab_take(struct slab *slab, uint32_t want, struct hk_chain *chain)
         slab->nfree = (uint16_t)(slab->nfree - taken);
     }
     return taken;
+}
+
+/* A random word of the bitmap, the next that has a one, and there the first one from a random bit on: not all blocks are as likely,
+ * but which it is cannot be told. */
+void *slab_take_any(struct slab *slab, uint64_t chance)
+{
+    unsigned words = (slab->blocks + 63u) / 64, idx = (unsigned)(chance >> 32) % words, from = chance % 64;
+    if (slab->nfree == 0)
+        return NULL;
+    while (slab->bits[idx] == 0)
+        idx = idx + 1 < words ? idx + 1 : 0;
+    uint64_t word = slab->bits[idx], above = word >> from << from;
+    slab->nfree--;
+    return take_block(slab, idx, (unsigned)__builtin_ctzll(above != 0 ? above : word));
 }
 
 void slab_recount(struct slab *slab)

@@ -38,6 +38,9 @@ HK_HIDDEN void slab_open(struct slab *slab, unsigned class_idx, bool dirty);
 /* Take up to `want` blocks, lowest address first, linked in front of `chain`'s blocks. Returns how many. */
 HK_HIDDEN uint32_t slab_take(struct slab *slab, uint32_t want, struct hk_chain *chain);
 
+/* Take one block that `chance`, 64 random bits, chooses; nothing is written to it. NULL: none is free. */
+HK_HIDDEN void *slab_take_any(struct slab *slab, uint64_t chance);
+
 enum slab_give_result { SLAB_GIVEN, SLAB_INTERIOR, SLAB_DOUBLE };
 
 /* Make count and hint anew from the bitmap, where a thread that is not in this process was caught in between. */

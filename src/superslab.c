@@ -362,7 +362,7 @@ static void unmap_run(uintptr_t idx, unsigned count)
 static void unmap_empty(void)
 {
     uintptr_t end = region_top();
-    for (uintptr_t idx = 1; idx < end; idx++) {
+    for (uintptr_t idx = region_first() + 1; idx < end; idx++) {
         unsigned count = 0;
         while (idx + count < end && is_empty(idx + count))
             count++;

@@ -12,6 +12,7 @@
 #include "lock.h"
 #include "meta.h"
 #include "os.h"
+#include "quarantine.h"
 #include "region.h"
 #include "shared_pool.h"
 #include "superslab.h"
@@ -201,9 +202,11 @@ static void forget_others(void)
 /* What is live in the child is what no free list holds: counted from the slabs, since other threads' counters are gone. */
 static void count_inherited(void)
 {
+    uint32_t waiting[HK_CACHED_CLASSES];
+    quarantine_count(waiting);
     for (unsigned class_idx = 0; class_idx < HK_CACHED_CLASSES; class_idx++) {
         struct hk_class_account *account = &hk_account.classes[class_idx];
-        uint64_t free_blocks = shared_pool_free_blocks(class_idx) + cache_length(class_idx);
+        uint64_t free_blocks = shared_pool_free_blocks(class_idx) + cache_length(class_idx) + waiting[class_idx];
         account->inherited = account->slab_blocks - free_blocks + guard_live(class_idx);
         account->inherited_bytes = account->inherited * hk_class_size[class_idx];
     }

@@ -65,7 +65,7 @@ static inline struct hk_thread *thread_enter(void)
 /* Once, from heap_init(). */
 HK_HIDDEN void thread_init(void);
 
-/* From the constructor, once. Before it, ld.so may still fill the TLS anew (resolvers of indirect functions may allocate), and
+/* From the constructor, once, but never in hardened mode. Before it, ld.so may still fill the TLS anew (resolvers of indirect functions may allocate), and
  * what is kept there would be lost. */
 HK_HIDDEN void thread_allow_caches(void);
 

@@ -3,6 +3,7 @@
 #include "../probes/probe.h"
 #include "config.h"
 #include "guard.h"
+#include "harden.h"
 #include "heap.h"
 #include "misuse.h"
 #include "os.h"
@@ -362,7 +363,7 @@ static void tick(struct hk_thread *thread, unsigned class_idx)
     heap_tick(now_ms);
 }
 
-static void *alloc_uncached(unsigned class_idx, size_t size)
+void *cache_alloc_uncached(unsigned class_idx, size_t size)
 {
     struct hk_class_account *account = &hk_account.classes[class_idx];
     struct pool_refill got = shared_pool_refill(class_idx, 1, 1);
@@ -375,12 +376,19 @@ static void *alloc_uncached(unsigned class_idx, size_t size)
     account_add(&account->refills[got.server], 1);
     account_add(&account->refill_blocks[got.server], 1);
     count_allocs(class_idx, 1);
+    if (harden_is_on())
+        return harden_hand_out(class_idx, got.chain.head, size);
     hk_clear_mark(got.chain.head);
     return got.chain.head;
 }
 
 static void free_uncached(unsigned class_idx, void *block)
 {
+    if (harden_is_on()) {
+        harden_take_back(class_idx, block);
+        count_frees(class_idx, 1);
+        return;
+    }
     hk_set_link(block, NULL);
     count_frees(class_idx, 1);
     shared_pool_drain(class_idx, (struct hk_chain){block, 1}, true);
@@ -413,8 +421,8 @@ void *cache_alloc_slow(size_t size)
     struct hk_bin *bin = &hk_tls.bins[class_idx + 1];
     bin->budget++; /* the attempt that led here is not served yet */
     struct hk_thread *thread = thread_enter();
-    if (thread == NULL)
-        return alloc_uncached(class_idx, size);
+    if (thread == NULL) /* heap.h's chooses another class for a block that gets a canary */
+        return harden_is_on() ? heap_aligned_alloc(HK_ALIGNMENT, size) : cache_alloc_uncached(class_idx, size);
     struct cache_class *cache = settle(thread, class_idx);
     if (bin->budget == 0 && !cache->cut)
         pace(cache);

@@ -11,6 +11,9 @@
  * which is misuse. NULL with ENOMEM. */
 HK_HIDDEN void *cache_alloc_slow(size_t size);
 
+/* A block for `size` bytes straight from the class's slabs, counted as a miss. NULL with ENOMEM. */
+HK_HIDDEN void *cache_alloc_uncached(unsigned class_idx, size_t size);
+
 /* The slow path of free for a block of a cached class: no room, or a block from legacy. `block` passed the checks. */
 HK_HIDDEN void cache_free_slow(unsigned class_idx, void *block);
 

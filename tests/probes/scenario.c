@@ -268,13 +268,25 @@ static void alloc_fail(void)
 }
 
 /* One kind of misuse a child; kinds as in misuse.def. */
-enum { DOUBLE_FREE, INTERIOR_FREE, FOREIGN_FREE, FREED_REALLOC, FOREIGN_REALLOC, WRONG_SIZE, CORRUPT_LIST, KINDS };
+enum {
+    DOUBLE_FREE,
+    INTERIOR_FREE,
+    FOREIGN_FREE,
+    FREED_REALLOC,
+    FOREIGN_REALLOC,
+    WRONG_SIZE,
+    CORRUPT_LIST,
+    ORDINARY_KINDS
+};
+enum { OVERFLOW = ORDINARY_KINDS, WRITE_AFTER_FREE, KINDS }; /* caught in hardened mode alone */
+
+static const char *program; /* by which to start once more */
 
 static void commit_misuse(int kind)
 {
     static char foreign[64] __attribute__((aligned(16)));
     size_t size = 48;
-    char *block = malloc(size), *victim = block;
+    char *block = malloc(40), *victim = block;
     void **blocks;
     switch (kind) {
     case DOUBLE_FREE:
@@ -297,13 +309,20 @@ static void commit_misuse(int kind)
             free(blocks[i]);
         memset(victim, 0x41, 64); /* a write to a freed block */
         break;
+    case OVERFLOW:
+        block[40] = 0;
+        break;
+    case WRITE_AFTER_FREE:
+        free(block);
+        block[0] = 1;
+        break;
     }
     fact("misuse", 3, NUMBER(kind), NUMBER(victim), NUMBER(size));
     if (kind == FREED_REALLOC || kind == FOREIGN_REALLOC)
         victim = realloc(victim, 100);
     else if (kind == WRONG_SIZE)
         free_sized(victim, 480);
-    else if (kind == CORRUPT_LIST)
+    else if (kind == CORRUPT_LIST || kind == WRITE_AFTER_FREE)
         malloc_trim(0);
     else
         free(victim);
@@ -319,7 +338,12 @@ static void misuse(void)
         pid_t pid = fork();
         if (pid == 0) {
             dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
-            commit_misuse(kind);
+            if (kind < ORDINARY_KINDS)
+                commit_misuse(kind);
+            char text[] = {(char)('0' + kind), '\0'};
+            setenv("HAKMEM_CONF", "harden:1", 1);
+            execl(program, program, "commit_misuse", text, (char *)NULL);
+            _exit(9);
         }
         waitpid(pid, &status, 0);
         expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, "misuse was let through");
@@ -427,12 +451,15 @@ static const struct {
 
 int main(int argc, char **argv)
 {
+    program = argv[0];
     for (size_t i = 0; argc == 2 && i < sizeof scenarios / sizeof scenarios[0]; i++) {
         if (strcmp(scenarios[i].probe, argv[1]) == 0) {
             scenarios[i].run();
             return 0;
         }
     }
+    if (argc == 3 && strcmp(argv[1], "commit_misuse") == 0)
+        commit_misuse(atoi(argv[2]));
     fprintf(stderr, "usage: scenario PROBE\n");
     return 2;
 }
