@@ -278,7 +278,25 @@ enum {
     CORRUPT_LIST,
     ORDINARY_KINDS
 };
-enum { OVERFLOW = ORDINARY_KINDS, WRITE_AFTER_FREE, KINDS }; /* caught in hardened mode alone */
+enum { OVERFLOW = ORDINARY_KINDS, WRITE_AFTER_FREE, USE_AFTER_FREE, UNDERFLOW, KINDS };
+
+/* The settings under which the rest is caught. */
+static const char *settings_for(int kind)
+{
+    return kind == OVERFLOW || kind == WRITE_AFTER_FREE ? "harden:1" : "guard:1";
+}
+
+/* Between guard pages; at_start: a guard is right before it. */
+static char *guarded_block(size_t size, bool at_start)
+{
+    for (;;) {
+        char *block = malloc(size);
+        if (malloc_usable_size(block) == size && (!at_start || (uintptr_t)block % 65536 == 0))
+            return block;
+        if (malloc_usable_size(block) != size)
+            free(block);
+    }
+}
 
 static const char *program; /* by which to start once more */
 
@@ -286,7 +304,7 @@ static void commit_misuse(int kind)
 {
     static char foreign[64] __attribute__((aligned(16)));
     size_t size = 48;
-    char *block = malloc(40), *victim = block;
+    char *volatile block = malloc(40), *victim = block;
     void **blocks;
     switch (kind) {
     case DOUBLE_FREE:
@@ -316,6 +334,11 @@ static void commit_misuse(int kind)
         free(block);
         block[0] = 1;
         break;
+    case USE_AFTER_FREE:
+    case UNDERFLOW:
+        size = 40;
+        victim = guarded_block(size, kind == UNDERFLOW);
+        break;
     }
     fact("misuse", 3, NUMBER(kind), NUMBER(victim), NUMBER(size));
     if (kind == FREED_REALLOC || kind == FOREIGN_REALLOC)
@@ -324,9 +347,29 @@ static void commit_misuse(int kind)
         free_sized(victim, 480);
     else if (kind == CORRUPT_LIST || kind == WRITE_AFTER_FREE)
         malloc_trim(0);
+    else if (kind == UNDERFLOW)
+        ((volatile char *)victim)[-1] = 1;
     else
         free(victim);
+    if (kind == USE_AFTER_FREE)
+        *(volatile char *)victim = 1;
     _exit(0);
+}
+
+/* A process of its own, by vfork: that is none of this one's generations. */
+static pid_t start_committing(int kind)
+{
+    char text[16];
+    snprintf(text, sizeof text, "%d", kind);
+    setenv("HAKMEM_CONF", settings_for(kind), 1);
+    pid_t pid = vfork();
+    if (pid == 0) {
+        dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
+        execl(program, program, "commit_misuse", text, (char *)NULL);
+        _exit(9);
+    }
+    unsetenv("HAKMEM_CONF");
+    return pid;
 }
 
 static void misuse(void)
@@ -335,15 +378,10 @@ static void misuse(void)
     setrlimit(RLIMIT_CORE, &no_core);
     for (int kind = 0; kind < KINDS; kind++) {
         int status = 0;
-        pid_t pid = fork();
+        pid_t pid = kind < ORDINARY_KINDS ? fork() : start_committing(kind);
         if (pid == 0) {
             dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
-            if (kind < ORDINARY_KINDS)
-                commit_misuse(kind);
-            char text[] = {(char)('0' + kind), '\0'};
-            setenv("HAKMEM_CONF", "harden:1", 1);
-            execl(program, program, "commit_misuse", text, (char *)NULL);
-            _exit(9);
+            commit_misuse(kind);
         }
         waitpid(pid, &status, 0);
         expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, "misuse was let through");
