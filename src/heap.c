@@ -255,7 +255,7 @@ static unsigned aligned_class(size_t align, size_t size)
 /* Also at the first call of all. region_reach is not 0 where a thread has a cache. */
 static bool is_hardened(void)
 {
-    if (hk_likely(region_reach != 0))
+    if (hk_likely(region_load_reach() != 0))
         return false;
     heap_enter();
     return harden_is_on();
