@@ -69,7 +69,7 @@ static void underflow(void)
         blocks[i] = opaque(malloc(size));
     for (unsigned i = 0; i < 512 && victim == NULL; i++)
         for (unsigned k = 0; k < 512 && victim == NULL; k++)
-            if (blocks[k] > blocks[i] && (size_t)(blocks[k] - blocks[i]) < size + 128)
+            if (blocks[k] > blocks[i] && (size_t)(blocks[k] - blocks[i]) < size + 32)
                 victim = blocks[k];
     require(victim != NULL, "no block has a neighbour");
     victim[-1] ^= 0x55;
