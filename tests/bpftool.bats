@@ -175,6 +175,19 @@ row_is() {
     done
 }
 
+@test "hkstat-bpftool: needs bpftool, awk and three of the oldest commands, and no more" {
+    local tools="$BATS_TEST_TMPDIR/tools" name
+    mkdir "$tools"
+    for name in bpftool awk cat head sleep; do
+        ln -s "$(command -v "$name")" "$tools/$name"
+    done
+    watched misses
+    env -i "PATH=$tools" "$HAKMEM_SOURCE/tools/hkstat-bpftool" -d "$PINS" 1 2 >"$OUT" 2>"$OUT.log" || fail "$(cat "$OUT" "$OUT.log")"
+    [ ! -s "$OUT.log" ] || fail "$(cat "$OUT.log")"
+    grep -qE "^ +$PID load +[1-9]" "$OUT" || fail "$(cat "$OUT")"
+    finish_load
+}
+
 @test "hkstat-bpftool: wrong usage, nothing attached, and a process that is not watched" {
     local wrong
     run hkstat-bpftool -h

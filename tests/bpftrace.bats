@@ -136,6 +136,16 @@ watch() {
     done
 }
 
+@test "shared_fail: the kernel's refusal with its errno" {
+    local pid
+    start_load misses
+    trace shared_fail "$LIBRARY"
+    env "LD_PRELOAD=$LIBRARY" SCENARIO_MODE=kernel "$(hk_test_program probes/scenario)" shared_fail >"$FACTS" 3>&-
+    end_tool
+    nothing_amiss
+    grep -qE '^@fails\[[0-9]+, 1024, kernel, 12\]: [1-9][0-9]*$' "$OUT" || fail "$(cat "$OUT")"
+}
+
 @test "legacy: chunks that come and go, second by second, and none left in the end; ends with the process" {
     start_load fallback HAKMEM_CONF=superslabs:1
     trace legacy

@@ -220,6 +220,59 @@ median() {
     nothing_left
 }
 
+@test "where the kernel knows no uprobe_multi link, perf events are taken by themselves, and that is said" {
+    require_command strace
+    local -a call=("$HKSTAT" attach --library "$LIBRARY" --pin-dir "$PINS")
+    local calls
+    start_counts
+    # The first link that is made is the question whether the kernel knows such.
+    strace -qq -e trace=bpf -o "$BATS_TEST_TMPDIR/calls" "${call[@]}"
+    calls=$(grep -n -m 1 BPF_LINK_CREATE "$BATS_TEST_TMPDIR/calls" | cut -d : -f 1)
+    detach
+    run strace -qq -o /dev/null -e trace=bpf -e "inject=bpf:error=EINVAL:when=$calls" "${call[@]}"
+    [ "$status" -eq 0 ] && [[ "$output" == *"by perf events: this kernel has no uprobe_multi links"* ]] || fail "$status: $output"
+    status_says "by perf events"
+    tell churn 3000 9973
+    finish exit
+    says_maps "1 9973 9973" ended counts processes allocs frees
+    nothing_lost
+    detach
+    nothing_left
+}
+
+@test "an attach and a detach never stop the process: it is never traced, and goes on meanwhile" {
+    local pid round before after states="$BATS_TEST_TMPDIR/states"
+    # It counts its rounds where /proc shows them: a line read is a character.
+    env "LD_PRELOAD=$LIBRARY" python3 -S -c 'while True: open("/dev/null").close()' &
+    pid=$!
+    STARTED+=" $pid"
+    python3 - "$pid" "$states" <<'PYTHON' &
+import sys, time
+seen, end = set(), time.monotonic() + 20
+while time.monotonic() < end:
+    try:
+        with open(f"/proc/{sys.argv[1]}/status") as file:
+            status = dict(line.split(":", 1) for line in file.read().splitlines())
+    except (FileNotFoundError, ProcessLookupError):
+        break
+    seen |= {status["State"].split()[0], "tracer " + status["TracerPid"].strip()}
+open(sys.argv[2], "w").write("\n".join(sorted(seen)) + "\n")
+PYTHON
+    local looker=$!
+    for round in 1 2 3 4 5; do
+        before=$(awk '{ print $14 + $15 }' "/proc/$pid/stat")
+        attach -p "$pid" --probes all
+        detach
+        sleep 0.1
+        after=$(awk '{ print $14 + $15 }' "/proc/$pid/stat")
+        [ "$after" -gt "$before" ] || fail "round $round: no time of a processor in between"
+    done
+    kill "$pid"
+    wait "$looker"
+    ! grep -vxE 'R|S|D|Z|X|tracer 0' "$states" || fail "seen: $(cat "$states")"
+    grep -qx 'tracer 0' "$states"
+}
+
 @test "stacks are kept on demand: what was attached without them says so" {
     attach_all --stacks
     status_says "with stacks"
@@ -336,6 +389,18 @@ median() {
     [ "$status" -eq 0 ] || fail "$output"
 }
 
+@test "attach --all says nothing of other programs' deleted files that are memory" {
+    nobodys_bpffs
+    python3 -c 'import mmap, os, time
+file = os.memfd_create("scratch"); os.truncate(file, 8192)
+memory = mmap.mmap(file, 8192, prot=mmap.PROT_READ | mmap.PROT_EXEC)
+print("mapped", flush=True); time.sleep(60)' >"$BATS_TEST_TMPDIR/mapped" &
+    STARTED+=" $!"
+    wait_for 20 grep -q mapped "$BATS_TEST_TMPDIR/mapped"
+    run as_nobody +bpf,+perfmon,+sys_ptrace "$HKSTAT" attach --all --library "$LIBRARY" --pin-dir "$PINS"
+    [ "$status" -eq 0 ] && [[ "$output" != *memfd* ]] || fail "$status: $output"
+}
+
 @test "everybody may read, or whom --mode and --group choose" {
     nobodys_bpffs
     chmod 755 "$BPFFS"
@@ -350,6 +415,8 @@ median() {
     run as_nobody -all "$HKSTAT" status --pin-dir "$PINS"
     [ "$status" -eq 0 ] || fail "$output"
     [ "$(stat -c '%a %G' "$PINS/maps/accounts")" = "640 nogroup" ] || fail "$(stat "$PINS/maps/accounts")"
+    refuses "permission denied" setpriv --reuid=65533 --regid=65533 --clear-groups "$HKSTAT" status --pin-dir "$PINS"
+    refuses "" setpriv --reuid=65533 --regid=65533 --clear-groups "$HKSTAT" --pin-dir "$PINS" --json
 }
 
 @test "no such process, a process without hakmem, without probes, or with probes of another ABI" {

@@ -277,6 +277,66 @@ other_than() {
     shows_not '^LIE'
 }
 
+@test "an account and arguments that can't be: every reader goes on, and another process is shown as it is" {
+    local program hostile option
+    program=$(hk_test_program hkstat/hostile)
+    attach_all --library "$program" --probes all --stacks
+    start_counts
+    tell churn 3000 9973
+    tell stats >/dev/null
+    mkfifo "$BATS_TEST_TMPDIR/input"
+    "$program" <"$BATS_TEST_TMPDIR/input" >"$BATS_TEST_TMPDIR/said" 3>&- &
+    hostile=$!
+    STARTED+=" $hostile"
+    exec 5>"$BATS_TEST_TMPDIR/input"
+    wait_for 20 grep -qx done "$BATS_TEST_TMPDIR/said"
+    for option in --json --csv "" "-p $hostile --json" "-p $hostile" "0.1 3" "-p $hostile --csv 0.1 3"; do
+        # shellcheck disable=SC2086
+        timeout 20 "$HKSTAT" --pin-dir "$PINS" $option >"$BATS_TEST_TMPDIR/told" || fail "'$option' ended with $?"
+        [ -s "$BATS_TEST_TMPDIR/told" ]
+    done
+    timeout 20 "$HKSTAT" stacks --pin-dir "$PINS" -p "$hostile" >/dev/null || [ $? -eq 1 ] || fail "stacks ended with $?"
+    hkstat --json | jq -e --argjson pid "$PID" '.processes[] | select(.pid == $pid) | .allocs == 9973 and .frees == 9973' >/dev/null ||
+        fail "$(hkstat --json | jq -c '.processes[] | [.pid, .allocs, .frees]')"
+    open_dashboard 100 40 -p "$hostile"
+    await '1 classes'
+    for option in 1 2 3 4 5 6; do
+        keys "$option"
+        sleep 0.3
+        shows "$hostile" || fail "panel $option:" "$(screen)"
+    done
+    keys q
+    await 'ended with 0'
+    exec 5>&-
+}
+
+@test "events that were lost are counted on the screen" {
+    attach_all --max-processes 1
+    start_counts
+    tell churn 3000 101
+    start_counts
+    tell churn 3000 101
+    open_dashboard 80 24
+    await "lost [1-9]"
+}
+
+@test "rates on the screen are those of --json" {
+    local record="$BATS_TEST_TMPDIR/record" allocs
+    attach_all
+    env "LD_PRELOAD=$LIBRARY" python3 -S -c 'while True: open("/dev/null").close()' 3>&- &
+    STARTED+=" $!"
+    PID=$!
+    sleep 0.5
+    "$HKSTAT" record "$record" --pin-dir "$PINS" 0.5 4
+    allocs=$("$HKSTAT" replay "$record" --json | tail -n 1 | jq --argjson pid "$PID" '.processes[] | select(.pid == $pid) | .allocs_per_s')
+    open_terminal 80 24 "$HKSTAT" replay "$record"
+    await 'the record ends here'
+    screen | awk -v pid="$PID" -v allocs="$allocs" '
+        function number(text) { return text * (text ~ /K$/ ? 1000 : text ~ /M$/ ? 1000000 : 1) }
+        $1 == pid { seen = 1; shown = number($3); if (allocs < 100 || shown < allocs * 0.98 || shown > allocs * 1.02) exit 1 }
+        END { exit !seen }' || fail "allocations a second aren't $allocs:" "$(screen)"
+}
+
 @test "NO_COLOR: no colours; without it there are some" {
     start_watched
     open_dashboard 80 24 -p "$PID"

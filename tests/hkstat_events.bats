@@ -91,6 +91,16 @@ after() {
     finish_load
 }
 
+@test "the shared pool: refused by the kernel, with its errno" {
+    attach_all
+    env "LD_PRELOAD=$LIBRARY" SCENARIO_MODE=kernel "$(hk_test_program probes/scenario)" shared_fail >"$BATS_TEST_TMPDIR/facts" 3>&-
+    wait_for 20 eval 'hkstat --json | jq -e ".ended[] | select(.executable == \"scenario\")" >/dev/null'
+    hkstat --json | jq -e '.ended[] | select(.executable == "scenario") |
+        .shared_fail_by.kernel > 0 and .since_attach.shared_fails.kernel.count == .shared_fail_by.kernel and
+        .since_attach.shared_fails.kernel.last_errno == 12 and .since_attach.shared_fails.cap.count == 0' >/dev/null ||
+        fail "$(hkstat --json | jq -c '.ended[] | .shared_fail_by, .since_attach.shared_fails')"
+}
+
 @test "memory to and from the kernel: what was mapped and not unmapped is what is mapped; pages that went back" {
     attach_all
     start_load os_memory HAKMEM_CONF=ace_limit:16m

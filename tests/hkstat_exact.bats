@@ -232,6 +232,24 @@ has_ended() {
     seen=$(bpftool -j map dump pinned "$PINS/maps/processes" | python3 -c 'import json, sys; print(len(json.load(sys.stdin)))')
     [ "$seen" -le 2 ] || fail "$seen processes are left"
     nothing_lost
+    finish exit
+    detach
+    nothing_left
+}
+
+@test "a copy of an account that is older than what is known takes nothing back" {
+    local program pid
+    program=$(hk_test_program hkstat/hostile)
+    attach_all --library "$program"
+    mkfifo "$BATS_TEST_TMPDIR/input"
+    "$program" older <"$BATS_TEST_TMPDIR/input" >"$BATS_TEST_TMPDIR/said" 3>&- &
+    pid=$!
+    STARTED+=" $pid"
+    exec 5>"$BATS_TEST_TMPDIR/input"
+    wait_for 20 grep -qx done "$BATS_TEST_TMPDIR/said"
+    says_maps "1000 900" account "$pid" 5 allocs frees
+    exec 5>&-
+    wait "$pid"
 }
 
 @test "a child of fork counts for itself, a child of vfork is its parent" {

@@ -48,8 +48,31 @@ static void lie(uint64_t generation, uint64_t count)
     }
 }
 
-int main(void)
+/* The same account told anew, a second and more later, from a time before. */
+static void tell_older(void)
 {
+    static const uint64_t allocs[] = {1000, 400};
+    for (unsigned round = 0; round < 2; round++) {
+        for (uint32_t i = 0; i < HK_ACCOUNT_CLASSES; i++) {
+            memset(&fake[i], 0, sizeof fake[i]);
+            fake[i].version = HK_ACCOUNT_VERSION;
+            fake[i].length = sizeof fake[i];
+            fake[i].class_idx = i;
+            fake[i].generation = 3;
+            fake[i].allocs = allocs[round];
+            fake[i].frees = allocs[round] - 100;
+        }
+        HK_PROBE_FIRE(cache_report, 0, &fake[0], 3, sizeof fake[0]);
+        usleep(1200000);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "older") == 0) {
+        tell_older();
+        return write(STDOUT_FILENO, "done\n", 5) == 5 && read(STDIN_FILENO, fake, 1) >= 0 ? 0 : 1;
+    }
     static const uint64_t worst[] = {
         0, 1, 120, 121, 4096, UINT64_C(1) << 32, UINT64_C(1) << 63, UINT64_MAX, UINT64_MAX - 1};
     for (unsigned i = 0; i < sizeof worst / sizeof worst[0]; i++)

@@ -149,6 +149,13 @@ static bool aim_at_process(struct aims *aims, pid_t pid)
     return found == PROCESS_OK;
 }
 
+/* Many programs map such, and hardly one is a library. */
+static bool is_memory(const char *path)
+{
+    static const char name[] = "/memfd:";
+    return strncmp(path, name, sizeof name - 1) == 0;
+}
+
 /* The files of every process that runs and may be looked into. */
 static void aim_at_running(struct aims *aims)
 {
@@ -164,8 +171,8 @@ static void aim_at_running(struct aims *aims)
         enum process_found found = library_of_process(pid, libraries, FILES_PER_PROCESS_MAX, &count, path);
         if (found == PROCESS_CLOSED)
             aims->closed++;
-        else if (found == PROCESS_OTHER_ABI || found == PROCESS_ELSEWHERE || found == PROCESS_DELETED ||
-                 found == PROCESS_SERVED)
+        else if (found == PROCESS_OTHER_ABI || found == PROCESS_ELSEWHERE || found == PROCESS_SERVED ||
+                 (found == PROCESS_DELETED && !is_memory(path)))
             explain(pid, found, path);
         for (unsigned i = 0; i < count; i++)
             add_aim(aims, &libraries[i], 0, true);
