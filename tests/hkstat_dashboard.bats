@@ -3,17 +3,6 @@ load lib/common
 load lib/attached
 load lib/terminal
 
-setup() {
-    attached_setup
-    terminal_setup
-    require_command jq
-}
-
-teardown() {
-    close_terminal
-    attached_teardown
-}
-
 # A load that rests: its numbers stand still while they are compared.
 start_watched() {
     start_counts

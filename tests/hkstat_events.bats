@@ -4,17 +4,6 @@ load lib/common
 load lib/attached
 load lib/terminal
 
-setup() {
-    attached_setup
-    terminal_setup
-    require_command jq
-}
-
-teardown() {
-    close_terminal
-    attached_teardown
-}
-
 # watched LOAD [NAME=VALUE...]: it has run from its beginning to its end under watch, and waits.
 watched() {
     attach_all

@@ -1,10 +1,17 @@
 # terminal.bash - hkstat's dashboard in a terminal of tmux: keys go in, and what stands on the screen comes out. To be loaded
-# after lib/attached; a bats file calls terminal_setup in setup and close_terminal in teardown.
+# after lib/attached: it brings setup and teardown for both.
 
-terminal_setup() {
+setup() {
+    attached_setup
     require_command tmux
+    require_command jq
     TERMINALS=0
     SOCKET=""
+}
+
+teardown() {
+    close_terminal
+    attached_teardown
 }
 
 # The user's own tmux has no part in it.

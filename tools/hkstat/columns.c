@@ -57,31 +57,23 @@ static double hit_rate(const struct tick *tick, const struct tick_change *change
     return tick->interval_ms != 0 ? tick_interval_hit_rate(change) : tick_hit_rate(account->allocs, account->misses);
 }
 
-#define PROCESS_RATE(name, rate)                                                   \
+/* The rates that both kinds of rows have. */
+#define EACH_RATE(of)                                                                                       \
+    of(allocs, RATE_ALLOCS) of(misses, RATE_MISSES) of(drains, RATE_DRAINS) of(fallbacks, RATE_SHARED_FAIL) \
+        of(ace_fails, RATE_ACE_FAIL) of(alloc_fails, RATE_ALLOC_FAIL)
+
+#define ROWS_RATE(name, rate)                                                      \
     static double process_##name(const struct tick *tick, const void *row)         \
     {                                                                              \
         const struct tick_process *process = row;                                  \
         return rate_or_count(tick, &process->change, rate, &process->now.account); \
+    }                                                                              \
+    static double class_##name(const struct tick *tick, const void *row)           \
+    {                                                                              \
+        const struct tick_class *class = row;                                      \
+        return rate_or_count(tick, &class->change, rate, &class->now);             \
     }
-#define CLASS_RATE(name, rate)                                           \
-    static double class_##name(const struct tick *tick, const void *row) \
-    {                                                                    \
-        const struct tick_class *class = row;                            \
-        return rate_or_count(tick, &class->change, rate, &class->now);   \
-    }
-
-PROCESS_RATE(allocs, RATE_ALLOCS)
-PROCESS_RATE(misses, RATE_MISSES)
-PROCESS_RATE(drains, RATE_DRAINS)
-PROCESS_RATE(fallbacks, RATE_SHARED_FAIL)
-PROCESS_RATE(ace_fails, RATE_ACE_FAIL)
-PROCESS_RATE(alloc_fails, RATE_ALLOC_FAIL)
-CLASS_RATE(allocs, RATE_ALLOCS)
-CLASS_RATE(misses, RATE_MISSES)
-CLASS_RATE(drains, RATE_DRAINS)
-CLASS_RATE(fallbacks, RATE_SHARED_FAIL)
-CLASS_RATE(ace_fails, RATE_ACE_FAIL)
-CLASS_RATE(alloc_fails, RATE_ALLOC_FAIL)
+EACH_RATE(ROWS_RATE)
 
 static double process_failures(const struct tick *tick, const void *row)
 {
