@@ -21,8 +21,6 @@
 #define EXIT_ROUNDS \
     3u /* so many times the key's destructor waits for those of other keys; POSIX promises four rounds */
 
-#define NEW_REPORT_MS 16u /* a new thread's first hit of a probe costs 4 us, which is a thirtieth of a short life */
-
 static struct hk_lock threads_lock = HK_LOCK_FREE;
 static struct hk_thread *threads;           /* lock: threads */
 static pthread_key_t exit_key;              /* const: after thread_init() */
@@ -43,7 +41,7 @@ static void unlink_thread(struct hk_thread *thread)
 /* Threads report at their first tick of each class, and when they end: of those that live shortly, one in a while. */
 static bool is_first_in_a_while(uint64_t *last_ms, uint64_t now_ms)
 {
-    if (now_ms - atomic_load_relaxed(last_ms) < NEW_REPORT_MS)
+    if (now_ms - atomic_load_relaxed(last_ms) < HK_REPORT_MS)
         return false;
     atomic_store_relaxed(last_ms, now_ms);
     return true;
@@ -59,7 +57,7 @@ static struct hk_thread *thread_begin(void)
     }
     thread->tls = &hk_tls;
     uint64_t now_ms = os_now_ms();
-    uint32_t report_ms = (uint32_t)now_ms - (is_first_in_a_while(&last_begin_ms, now_ms) ? NEW_REPORT_MS : 0);
+    uint32_t report_ms = (uint32_t)now_ms - (is_first_in_a_while(&last_begin_ms, now_ms) ? HK_REPORT_MS : 0);
     for (unsigned class_idx = 0; class_idx < HK_CACHED_CLASSES; class_idx++) {
         hk_bin_set_first(&hk_tls.bins[class_idx + 1], NULL);
         thread->classes[class_idx].room = hk_tls.bins[class_idx + 1].room;

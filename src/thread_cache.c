@@ -26,8 +26,7 @@
 #define CLOCK_MOST 1024u
 #define CLOCK_LEAST 4u
 #define CLOCK_HURRY 16u
-#define TICK_MS 8u    /* what the clock aims at between two ticks of a class */
-#define REPORT_MS 16u /* 72 classes at 0.7 us each, every 16 ms: 0.3 % of a thread's time at most */
+#define TICK_MS 8u /* what the clock aims at between two ticks of a class */
 
 #define FIT(size) (0u - (uint32_t)(((HK_UNIT_SIZE / (size) << 32) - 1) / (HK_UNIT_SIZE / (size) * (size) + 1)))
 #define BIN(c)                                            \
@@ -355,7 +354,7 @@ static void tick(struct hk_thread *thread, unsigned class_idx)
 {
     struct cache_class *cache = &thread->classes[class_idx];
     uint64_t now_ms = os_now_ms();
-    if ((uint32_t)now_ms - cache->report_ms >= REPORT_MS)
+    if ((uint32_t)now_ms - cache->report_ms >= HK_REPORT_MS)
         report(thread, class_idx, (uint32_t)now_ms);
     bool tight = reclaim_is_tight();
     if (now_ms - thread->sweep_ms >= (tight ? RECLAIM_TIGHT_MS : hk_config.decay_ms))

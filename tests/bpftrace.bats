@@ -97,7 +97,7 @@ watch() {
     allocs=$(says_number "@allocs[$PID, 112]: ") misses=$(says_number "@misses[$PID, 112]: ")
     equal "$misses" "$(fact "class 112" misses)" "misses"
     says "@hits_in_10000[$PID, 112]: $((10000 - misses * 10000 / allocs))"
-    # What came since the last report, which is at most 16 ms older: 17 rounds of the load.
+    # What came since the last report, which is at most 64 ms older.
     [ "$allocs" -le "$(fact "class 112" allocs)" ] || fail "$allocs allocations, more than there were"
     [ "$allocs" -ge "$((19 * 997))" ] || fail "$allocs allocations, fewer than had come before the last report"
     [ "$(counted_in "@hit_rate_percent[$PID, 112]")" -ge 2 ] || fail "no histogram:" "$(cat "$OUT")"

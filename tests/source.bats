@@ -69,6 +69,23 @@ directions() {
     done
 }
 
+# promises FILE: each row's test is there. Prints those that are not.
+promises() {
+    awk -F ' *[|] *' '/^## Promises/ { here = 1; next } /^## / { here = 0 } here && $3 ~ /[.]bats/ { gsub("`", "", $3); print $3 "|" $4 }' "$1" |
+        while IFS='|' read -r file title; do
+            grep -qF "@test \"$title\"" "$HAKMEM_SOURCE/tests/$file" || echo "no such test in $file: $title"
+        done
+}
+
+@test "every promise of DESIGN.md has the test that it names" {
+    local missing
+    missing=$(promises "$HAKMEM_SOURCE/src/DESIGN.md")
+    [ -z "$missing" ] || fail "$missing"
+    [ "$(grep -cE '^\| .* \| `[a-z_]+[.]bats` \| ' "$HAKMEM_SOURCE/src/DESIGN.md")" -gt 30 ]
+    sed 's/a double free is caught: at once/a double free is caught: at last/' "$HAKMEM_SOURCE/src/DESIGN.md" >"$BATS_TEST_TMPDIR/DESIGN.md"
+    [ "$(promises "$BATS_TEST_TMPDIR/DESIGN.md")" = "no such test in behaviour_misuse.bats: a double free is caught: at last, after other frees, across threads" ]
+}
+
 @test "the sources are as clang-format 14 would have them" {
     require_command clang-format
     [[ "$(clang-format --version)" == *"version 14."* ]] || skip_or_fail "needs clang-format 14: others differ"

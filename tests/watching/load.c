@@ -100,7 +100,7 @@ static void hit_rate(void)
         usleep(2000);
     }
     struct hk_class_stats stats = class_of(112);
-    for (int i = 0; i < 60; i++) {
+    for (int i = 0; i < 240; i++) {
         for (int j = 0; j < 1009; j++)
             free(ask_for_memory(112));
         usleep(1000);

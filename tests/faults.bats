@@ -1,0 +1,67 @@
+# faults.bats - signals, cancellation, limits, filters and odd ways to load: tests/faults/*.c. Other faults have files of their own:
+# behaviour_limits, behaviour_cgroup, behaviour_threads, lifecycle, observers.
+
+load lib/common
+
+# good [NAME=VALUE...] PROGRAM ARGS...: on the allocator it says "good".
+good() {
+    run hk_preload "$@"
+    [ "$status" -eq 0 ] && [ "$output" = good ] || fail "$*: $status: $output"
+}
+
+@test "signals at 10 kHz harm nothing" {
+    local count
+    count=$(if full_tier; then echo 500000; else echo 15000; fi)
+    good "$(hk_test_program faults/signals)" "$count"
+    good HAKMEM_CONF=cache:0,guard:20 "$(hk_test_program faults/signals)" 3000
+}
+
+@test "threads that are cancelled leave nothing behind" {
+    local count
+    count=$(if full_tier; then echo 100000; else echo 4000; fi)
+    good "$(hk_test_program faults/cancelled)" "$count"
+}
+
+@test "under ulimit -d, and with all mappings used up, malloc says ENOMEM, and goes on when there is room again" {
+    good "$(hk_test_program faults/no_room)" data
+    good "$(hk_test_program faults/no_room)" mappings
+    good HAKMEM_CONF=region:0 "$(hk_test_program faults/no_room)" data
+    good HAKMEM_CONF=guard:100 "$(hk_test_program faults/no_room)" mappings
+}
+
+@test "a second preload, and dlmopen, have blocks of their own" {
+    local second
+    good "$(hk_test_program faults/twice)" "$HAKMEM_LIB"
+    run "$(hk_test_program faults/twice)" "$HAKMEM_LIB" # beside libc's
+    [ "$status" -eq 0 ] && [ "$output" = good ] || fail "$status: $output"
+    for second in libjemalloc.so.2 libmimalloc.so.2.0 libtcmalloc_minimal.so.4; do
+        require_file "/usr/lib/x86_64-linux-gnu/$second" "the peers that bench/run knows"
+        [ "$(env "LD_PRELOAD=$HAKMEM_LIB /usr/lib/x86_64-linux-gnu/$second" python3 -c 'print(len([0] * 100000))')" = 100000 ] || fail "before $second"
+        [ "$(env "LD_PRELOAD=/usr/lib/x86_64-linux-gnu/$second $HAKMEM_LIB" python3 -c 'print(len([0] * 100000))')" = 100000 ] || fail "behind $second"
+    done
+}
+
+@test "a chroot without /proc, and a seccomp filter that allows what the manual lists alone" {
+    require_root
+    local root="$BATS_TEST_TMPDIR/root" file calls
+    mkdir "$root"
+    for file in "$(hk_test_program faults/cancelled)" "$(hk_test_program faults/no_room)"; do
+        cp "$file" "$root/"
+        ldd "$file" | grep -oE '/[^ ]+' | sort -u | while read -r library; do
+            mkdir -p "$root$(dirname "$library")"
+            cp -L "$library" "$root$library"
+        done
+    done
+    cp -L "$HAKMEM_LIB" "$root/libhakmem.so"
+    run chroot "$root" /lib64/ld-linux-x86-64.so.2 --preload /libhakmem.so /no_room data
+    [ "$status" -eq 0 ] && [ "$output" = good ] || fail "$status: $output"
+    [ ! -e "$root/proc" ]
+
+    calls=$(sed -n '/^\.SS System calls$/,/^\.SS\|^\.SH/p' "$HAKMEM_SOURCE/tools/hakmem.7" | sed -nE 's/^\.BR? ([a-z0-9_]+) ?[(]2[)].*/\1/p')
+    [ "$(wc -w <<<"$calls")" -gt 10 ] || fail "$calls"
+    # shellcheck disable=SC2086
+    good "$(hk_test_program faults/filtered)" $calls
+    # The filter bites: without one of them the program is killed.
+    run hk_preload "$(hk_test_program faults/filtered)" $(grep -vx mprotect <<<"$calls")
+    [ "$status" -eq 159 ] || fail "$status: $output"
+}
