@@ -151,7 +151,7 @@ size_t guard_live_size(struct guard_slot *slot, const void *ptr, enum misuse_kin
 {
     size_t size = guard_size(slot, ptr);
     if (size == 0)
-        guard_abort(slot, ptr == slot->block ? twice : interior, NULL);
+        guard_abort(slot, ptr == slot->block ? twice : interior, ptr, NULL);
     return size;
 }
 
@@ -167,14 +167,14 @@ unsigned guard_free(struct guard_slot *slot, void *ptr, const void *caller)
     uint32_t expected = GUARD_LIVE;
     int saved = errno;
     if (ptr != slot->block)
-        guard_abort(slot, MISUSE_INTERIOR_FREE, caller);
+        guard_abort(slot, slot->block != NULL ? MISUSE_INTERIOR_FREE : MISUSE_FOREIGN_FREE, ptr, caller);
     if (!atomic_cas_acq_rel(&slot->state, &expected, GUARD_BUSY))
-        guard_abort(slot, MISUSE_DOUBLE_FREE, caller);
+        guard_abort(slot, MISUSE_DOUBLE_FREE, ptr, caller);
     char *from = from_of(slot), *to = to_of(slot);
     if (!is_pattern(from, slot->block))
-        guard_abort(slot, MISUSE_UNDERFLOW, caller);
+        guard_abort(slot, MISUSE_UNDERFLOW, ptr, caller);
     if (!is_pattern(slot->block + slot->size, to))
-        guard_abort(slot, MISUSE_OVERFLOW, caller);
+        guard_abort(slot, MISUSE_OVERFLOW, ptr, caller);
     trace_take(&slot->freed, (uintptr_t)caller, false);
     unsigned class_idx = slot->class_idx;
     atomic_sub_relaxed(&live[class_idx], 1);

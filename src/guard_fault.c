@@ -24,6 +24,8 @@ struct fault {
 
 static void write_history(const struct guard_slot *slot)
 {
+    if (slot->allocated.depth == 0) /* it never held a block */
+        return;
     if (slot->freed.depth != 0) {
         os_message("  freed by thread %u:\n", slot->freed.tid);
         trace_write(&slot->freed);
@@ -47,10 +49,10 @@ static void tell_call(void *arg)
     write_history(call->slot);
 }
 
-void guard_abort(const struct guard_slot *slot, enum misuse_kind kind, const void *caller)
+void guard_abort(const struct guard_slot *slot, enum misuse_kind kind, const void *ptr, const void *caller)
 {
     struct call call = {slot, caller};
-    misuse_abort_telling(kind, slot->block, slot->size, tell_call, &call);
+    misuse_abort_telling(kind, ptr, slot->size, tell_call, &call);
 }
 
 /* ---- the program's own handler ---- */

@@ -12,7 +12,9 @@ extern HK_HIDDEN struct guard_slot *guard_slots;
 /* See that SIGSEGV comes here first, whatever the program installed meanwhile. errno kept. */
 HK_HIDDEN void guard_catch_faults(void);
 
-/* Abort with a report: what the block is, and the stacks of its allocation, of its free if it was freed, and of the caller. */
-HK_HIDDEN HK_COLD _Noreturn void guard_abort(const struct guard_slot *slot, enum misuse_kind kind, const void *caller);
+/* Abort with a report of ptr, which points into the slot: the stacks of the block's allocation, of its free if it was freed, and of the
+ * caller. */
+HK_HIDDEN HK_COLD _Noreturn void guard_abort(const struct guard_slot *slot, enum misuse_kind kind, const void *ptr,
+                                             const void *caller);
 
 #endif

@@ -6,8 +6,6 @@
 
 #define REFUSED_FACTOR 16.0 /* so much further off is the next guarded block when one was not to be had */
 
-uint64_t sampling_armed;
-
 static double probability_of(size_t block_size)
 {
     return sample_probability(block_size, (double)hk_config.sample);
@@ -18,17 +16,6 @@ static void tell(const void *block, size_t size, double probability)
     HK_PROBE_FIRE(sample_alloc, block, size, (uint64_t)((double)size / probability + 0.5));
 }
 
-static void set_heap(struct hk_thread *thread, struct cache_class *cache, unsigned class_idx, bool on)
-{
-    bool armed = cache->sample.left[SAMPLE_HEAP] != 0;
-    if (on && !armed)
-        sample_draw(&cache->sample, SAMPLE_HEAP, 1 / probability_of(hk_class_size[class_idx]), &thread->random);
-    else if (!on)
-        sample_stop(&cache->sample, SAMPLE_HEAP);
-    if (on != armed)
-        atomic_add_relaxed(&sampling_armed, on ? UINT64_C(1) : UINT64_MAX);
-}
-
 uint32_t sampling_bound(struct hk_thread *thread, unsigned class_idx)
 {
     struct cache_class *cache = &thread->classes[class_idx];
@@ -37,7 +24,10 @@ uint32_t sampling_bound(struct hk_thread *thread, unsigned class_idx)
         sample_stop(&cache->sample, SAMPLE_GUARD);
     else if (cache->sample.left[SAMPLE_GUARD] == 0)
         sample_draw(&cache->sample, SAMPLE_GUARD, (double)mean, &thread->random);
-    set_heap(thread, cache, class_idx, HK_PROBE_ON(sample_alloc));
+    if (!HK_PROBE_ON(sample_alloc))
+        sample_stop(&cache->sample, SAMPLE_HEAP);
+    else if (cache->sample.left[SAMPLE_HEAP] == 0)
+        sample_draw(&cache->sample, SAMPLE_HEAP, 1 / probability_of(hk_class_size[class_idx]), &thread->random);
     return sample_bound(&cache->sample, cache->clock);
 }
 
@@ -77,12 +67,6 @@ void *sampling_take(struct hk_thread *thread, unsigned class_idx, size_t size, c
         return take_guarded(thread, cache, class_idx, size, caller);
     sample_take(&cache->sample, SAMPLE_GUARD); /* if it was due too, the next is drawn */
     return block;
-}
-
-void sampling_end(struct hk_thread *thread)
-{
-    for (unsigned class_idx = 0; class_idx < HK_CACHED_CLASSES; class_idx++)
-        set_heap(thread, &thread->classes[class_idx], class_idx, false);
 }
 
 bool sampling_tells_large(const void *block, size_t size, size_t block_size)

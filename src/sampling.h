@@ -24,13 +24,7 @@ HK_HIDDEN uint32_t sampling_bound(struct hk_thread *thread, unsigned class_idx);
  * on the stack. */
 HK_HIDDEN void *sampling_take(struct hk_thread *thread, unsigned class_idx, size_t size, const void *caller);
 
-/* At a thread's end. */
-HK_HIDDEN void sampling_end(struct hk_thread *thread);
-
 /* A block that ACE served: whether it is to be told, which it then is. size: asked for; block_size: it has. */
 HK_HIDDEN bool sampling_tells_large(const void *block, size_t size, size_t block_size);
-
-/* Caches, one for each class and thread, that wait for their next sample of a heap profile. any: */
-extern HK_HIDDEN uint64_t sampling_armed;
 
 #endif

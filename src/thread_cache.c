@@ -526,7 +526,6 @@ void cache_init(void)
 void cache_end(void)
 {
     cache_drain_all(DRAIN_EXIT);
-    sampling_end(hk_tls.self);
     lower_limit(hk_tls.self, HK_OWN_LIMIT);
 }
 

@@ -95,6 +95,8 @@ free_it" ] || fail "$(cat "$err")"
     expect_stack "freed by" give double_free
     guarded_run 134 interior_free
     expect_line "hakmem: free of an interior pointer $(cat "$out") \(47-byte block\)"
+    guarded_run 134 foreign_free
+    expect_line "hakmem: free of a pointer that was never allocated, $(cat "$out")"
     guarded_run 134 realloc_freed
     expect_line "hakmem: realloc of a freed block $(cat "$out") \(47-byte block\)"
     expect_stack "by thread" realloc_freed
@@ -154,8 +156,7 @@ free_it" ] || fail "$(cat "$err")"
     tracer=$!
     wait_for 20 grep -qx on "$out" || fail "not switched on: $(cat "$BATS_TEST_TMPDIR/trace")"
     sleep 0.5
-    kill -INT "$tracer"
-    wait "$tracer"
+    interrupt "$tracer"
     grep -Eq '^@\[47\]: [0-9]+$' "$BATS_TEST_TMPDIR/trace" || fail "$(cat "$BATS_TEST_TMPDIR/trace")"
     wait_for 20 grep -qx off "$out" || fail "not switched off"
     exec 4>&-

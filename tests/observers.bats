@@ -90,9 +90,8 @@ counts_events() { # PID: a perf that has begun
     tell threads 4 3000 997
     tell keep 5000 997
     misses=$(($(tell stats | awk '{ sum += $6 } END { print sum + 0 }') - misses))
-    kill -INT "$bpf" "$perf"
-    wait "$bpf"
-    wait "$perf" || [ $? -eq 130 ] || fail "perf ended with $?: $(cat "$BATS_TEST_TMPDIR/perf")"
+    interrupt "$bpf"
+    interrupt "$perf" || [ $? -eq 130 ] || fail "perf ended with $?: $(cat "$BATS_TEST_TMPDIR/perf")"
     perf probe -q -d 'sdt_hakmem:*'
     EVENTS=""
     [ "$misses" -gt 10 ]

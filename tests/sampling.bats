@@ -42,8 +42,7 @@ armed() {
 }
 
 end_profile() {
-    kill -INT "$tracer"
-    wait "$tracer"
+    interrupt "$tracer"
 }
 
 @test "the sum of the weights is that of the bytes, size by size, however and by whomever they are allocated" {

@@ -138,8 +138,16 @@ static void double_free(void)
 
 static void interior_free(void)
 {
-    char *block = announce(take_guarded(SIZE, true));
-    give(block + 16);
+    char *block = announce(take_guarded(SIZE, true) + 16);
+    give(block);
+    sink = NULL;
+}
+
+/* A slot that never held a block. */
+static void foreign_free(void)
+{
+    char *block = take_guarded(SIZE, true);
+    give(announce((char *)(((uintptr_t)block & ~(uintptr_t)0xffff) + 300 * 65536)));
     sink = NULL;
 }
 
@@ -359,6 +367,7 @@ static const struct {
     KIND(small_underflow),
     KIND(double_free),
     KIND(interior_free),
+    KIND(foreign_free),
     KIND(realloc_freed),
     KIND(freed_by_thread),
     KIND(handler),

@@ -39,6 +39,18 @@ wait_for() {
     done
 }
 
+# interrupt PID: a child of the shell, by Ctrl-C; again where bpftrace was at work in that moment, for then it overlooks it.
+interrupt() {
+    local tries=0
+    while kill -INT "$1" 2>/dev/null && [ "$tries" -lt 100 ]; do
+        tries=$((tries + 1))
+        sleep 0.2
+        [ "$(ps -o stat= -p "$1" | cut -c 1)" != Z ] || break
+    done
+    [ "$tries" -lt 100 ] || kill -KILL "$1"
+    wait "$1"
+}
+
 # skip_or_fail REASON: skips the test, or fails it where nothing may be skipped.
 skip_or_fail() {
     if [ "$HAKMEM_TESTS_NO_SKIP" = 1 ]; then
