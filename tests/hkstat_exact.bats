@@ -266,6 +266,9 @@ has_ended() {
     says_maps "1098 1098" account "$PID" "$class" allocs frees
     says_maps 1 ended counts processes
     nothing_lost
+    finish exit
+    detach
+    nothing_left
 }
 
 @test "exec ends one account and begins another" {
