@@ -35,7 +35,7 @@ static void release(bool child, bool raw_child)
 {
     guard_after_fork(raw_child);
     meta_after_fork(raw_child);
-    superslab_after_fork(raw_child);
+    superslab_after_fork(child, raw_child);
     ace_after_fork(raw_child);
     shared_pool_after_fork(raw_child);
     quarantine_after_fork(raw_child);

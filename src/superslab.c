@@ -402,9 +402,29 @@ void superslab_before_fork(void)
     hk_lock(&superslab_lock);
 }
 
-/* A thread that is not here was in the middle of a change: lists and sums are made anew from the masks, and what is free
+/* A thread that is not here was in the middle of a change: what is free
  * counts as dirty. A SuperSlab without a used unit may have been on its way out, its memory gone: it is abandoned. */
-static void rebuild(void)
+static void abandon(struct superslab *ss)
+{
+    if (ss->free_units == ALL_UNITS)
+        ss->free_units = 0;
+    ss->dirty_units = ss->free_units;
+}
+
+/* The masks are whole, but for units that a thread which is not here had taken to purge: no run lies in them. */
+static void regain(struct superslab *ss)
+{
+    uint32_t in_runs = 0;
+    for (uint32_t left = ss->run_units; left != 0; left &= left - 1) {
+        unsigned first = (unsigned)__builtin_ctz(left);
+        in_runs |= unit_mask(first, ss->runs[first].units);
+    }
+    ss->dirty_units |= ~in_runs & ~ss->free_units;
+    ss->free_units = ~in_runs;
+}
+
+/* In a child, each SuperSlab by `mend`; lists and sums are made anew. */
+static void rebuild(void (*mend)(struct superslab *ss))
 {
     uint64_t used = 0, dirty = 0;
     memset(available, 0, sizeof available);
@@ -412,26 +432,23 @@ static void rebuild(void)
         struct superslab *ss = region_superslab(idx);
         if (ss == NULL)
             continue;
-        if (ss->free_units == ALL_UNITS)
-            ss->free_units = 0;
-        ss->dirty_units = ss->free_units;
+        mend(ss);
         for (unsigned kind = 0; kind < SUPERSLAB_KINDS; kind++)
             ss->links[kind].bucket = -1;
         relink_available(ss);
-        dirty += count_units(ss->free_units);
+        dirty += count_units(ss->dirty_units);
         used += count_units(~ss->free_units);
     }
     atomic_store_relaxed(&hk_account.capacity.units_free_dirty, dirty);
     atomic_store_relaxed(&hk_account.capacity.units_used, used);
 }
 
-void superslab_after_fork(bool raw_child)
+void superslab_after_fork(bool child, bool raw_child)
 {
-    if (!raw_child) {
+    if (child)
+        rebuild(raw_child && hk_lock_is_held(&superslab_lock) ? abandon : regain);
+    if (raw_child)
+        hk_lock_reset(&superslab_lock);
+    else
         hk_unlock(&superslab_lock);
-        return;
-    }
-    if (hk_lock_is_held(&superslab_lock))
-        rebuild();
-    hk_lock_reset(&superslab_lock);
 }

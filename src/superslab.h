@@ -78,6 +78,6 @@ static inline size_t superslab_dirty_bytes(void)
 }
 
 HK_HIDDEN void superslab_before_fork(void);
-HK_HIDDEN void superslab_after_fork(bool raw_child);
+HK_HIDDEN void superslab_after_fork(bool child, bool raw_child);
 
 #endif
