@@ -73,6 +73,7 @@ good() {
     good reuse 24 1000
     good zero 1 24 100 1000 8000 30000 100000 1000000
     good exact_size 48
+    good shrunk 24 1000 8000 20000 28525 100000 1000000 5000000
 }
 
 @test "without hardened mode the same programs see neither: the checks can fail" {

@@ -172,6 +172,20 @@ static void zero(void)
         require(block[i] == 0, "byte %zu is %u after the free", i, block[i]);
 }
 
+/* What realloc cut off, where the block lies, is not taken for a write after its free. */
+static void shrunk(void)
+{
+    for (size_t cut = 1; cut < size; cut += cut / 2 + 1) {
+        char *block = malloc(size);
+        require(block != NULL, "malloc");
+        memset(block, 0x55, size);
+        block = realloc(block, size - cut);
+        require(block != NULL, "realloc");
+        free(opaque(block));
+        malloc_trim(0);
+    }
+}
+
 static void reuse(void)
 {
     char *block = opaque(malloc(size));
@@ -302,6 +316,7 @@ static const struct {
     {"before_superslab", before_superslab, true},
     {"order", order, false},
     {"zero", zero, false},
+    {"shrunk", shrunk, false},
     {"reuse", reuse, false},
     {"exact_size", exact_size, false},
     {"counts", counts, false},
