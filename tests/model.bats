@@ -4,6 +4,8 @@ load lib/common
 
 SECONDS_EACH=$(if full_tier; then echo 60; else echo 2; fi)
 
+SECONDS_WALKED=$(if full_tier; then echo 10; else echo 1; fi)
+
 # passes [NAME=VALUE...] -- OPTION...
 passes() {
     local -a settings=()
@@ -45,6 +47,27 @@ passes() {
     [[ "$first" == *REALLOC* ]]
     run env "LD_PRELOAD=$buggy $HAKMEM_LIB" "$(hk_test_program model/model)" --seed 1 --programs 5
     [ "$(grep -A 20 ' steps are enough:$' <<<"$output")" = "$first" ] || fail "$first" "$output"
+}
+
+@test "the invariants of all tiers hold during programs, at their end, and in children" {
+    local conf threads
+    for conf in "" region:0 guard:3 harden:1 sample:4k,guard:5 cache:0,retain:0,decay_ms:0,ace_limit:32k; do
+        for threads in 1 3; do
+            HAKMEM_CONF=$conf run "$(hk_test_program model/walked)" --seconds "$SECONDS_WALKED" --seed "$RANDOM" --threads "$threads"
+            [ "$status" -eq 0 ] || fail "$conf, $threads threads: $output"
+        done
+    done
+}
+
+@test "an invariant that doesn't hold is told" {
+    local -a told=("" "ones, nfree" "a one below the hint" "SuperSlab .*: free" "SuperSlab .*: dirty" "map entry is" "units used" \
+        "blocks in slabs" "runs in use")
+    local which
+    for which in "${!told[@]}"; do
+        run "$(hk_test_program model/walked)" --programs 1 --steps 100 --spoil "$which"
+        [ "$status" -eq $((which != 0)) ] || fail "$which: $status: $output"
+        [ -z "${told[which]}" ] || grep -qE "${told[which]}" <<<"$output" || fail "$which: $output"
+    done
 }
 
 @test "libc's allocator passes too" {
