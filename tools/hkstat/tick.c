@@ -141,10 +141,32 @@ static void add_totals(struct hk_totals *to, const struct hk_totals *from)
         to->drain_bytes[i] = tick_add(to->drain_bytes[i], from->drain_bytes[i]);
 }
 
+/* In order, each key once: a walk over a map that changes may come to an entry twice. `drop` frees what an element holds. */
+static void put_in_order(void *array, size_t *count, size_t size, int (*compare)(const void *, const void *),
+                         void (*drop)(void *))
+{
+    char *elements = array;
+    size_t kept = 0;
+    if (*count == 0)
+        return;
+    qsort(array, *count, size, compare);
+    for (size_t i = 1; i < *count; i++) {
+        if (compare(elements + kept * size, elements + i * size) != 0)
+            memmove(elements + ++kept * size, elements + i * size, size);
+        else if (drop != NULL)
+            drop(elements + i * size);
+    }
+    *count = kept + 1;
+}
+
+static void drop_process(void *process)
+{
+    free(((struct tick_process *)process)->classes);
+}
+
 static void finish_process(struct tick_process *process)
 {
-    if (process->class_count != 0)
-        qsort(process->classes, process->class_count, sizeof *process->classes, compare_classes);
+    put_in_order(process->classes, &process->class_count, sizeof *process->classes, compare_classes, NULL);
     process->now = (struct hk_totals){.processes = 1};
     for (size_t i = 0; i < process->class_count; i++) {
         const struct hk_class_account *account = &process->classes[i].now;
@@ -169,19 +191,17 @@ void tick_keep_pid(struct tick *tick, uint64_t pid)
 
 void tick_order_processes(struct tick *tick)
 {
-    if (tick->process_count != 0)
-        qsort(tick->processes, tick->process_count, sizeof *tick->processes, compare_processes);
+    put_in_order(tick->processes, &tick->process_count, sizeof *tick->processes, compare_processes, drop_process);
 }
 
 void tick_finish(struct tick *tick)
 {
+    tick_order_processes(tick);
     for (size_t i = 0; i < tick->process_count; i++) {
         finish_process(&tick->processes[i]);
         add_totals(&tick->total, &tick->processes[i].now);
     }
-    tick_order_processes(tick);
-    if (tick->ended_count != 0)
-        qsort(tick->ended, tick->ended_count, sizeof *tick->ended, compare_ended);
+    put_in_order(tick->ended, &tick->ended_count, sizeof *tick->ended, compare_ended, NULL);
 }
 
 struct tick_process *tick_find(const struct tick *tick, const struct hk_process_key *key)
@@ -318,7 +338,7 @@ double tick_interval_hit_rate(const struct tick_change *change)
 
 double tick_superslab_hit_rate(const struct hk_class_account *account)
 {
-    uint64_t held = account->refills[SERVED_CHAIN] + account->refills[SERVED_SLAB];
+    uint64_t held = tick_add(account->refills[SERVED_CHAIN], account->refills[SERVED_SLAB]);
     uint64_t all = tick_sum(account->refills, HK_SERVERS);
     return all == 0 ? NAN : (double)held / (double)all;
 }
