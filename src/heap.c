@@ -305,7 +305,8 @@ static void *resize_hardened(const struct heap_place *place, void *ptr, size_t s
     if (cached ? aligned_class(align, room) != place->slab->class_idx : room < block_size / 2 && !in_place)
         return NULL;
     canary_unseal(ptr, block_size);
-    if (cached && size < old_size) /* what is cut off is to read as zeros once the block is free, which zeroes up to its size */
+    if (cached &&
+        size < old_size) /* what is cut off is to read as zeros once the block is free, which zeroes up to its size */
         memset((uint8_t *)ptr + size, 0, old_size - size);
     bool resized = cached || (place->huge != NULL ? ace_resize_huge(place->huge, ptr, room, align, true)
                                                   : ace_resize_large(place->slab, ptr, room, align, true)) != NULL;

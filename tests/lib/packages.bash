@@ -35,9 +35,8 @@ bpftrace                            bpftrace
 jq                                  jq
 gdb                                 gdb
 perf                                linux-perf
-valgrind                            valgrind
 gnuplot                             gnuplot-nox
-ld.lld                              lld
+stress-ng                           stress-ng
 redis-server                        redis-server
 redis-benchmark                     redis-tools
 sqlite3                             sqlite3
