@@ -27,7 +27,7 @@ extern HK_HIDDEN const uintptr_t hk_chain_end[2];
 
 struct hk_chain {
     void *head;
-    uint32_t count; /* head == NULL <=> count == 0 */
+    uint32_t count; /* head == NULL <=> count == 0; one too many in a child of fork whose handler interrupted free */
 };
 
 static inline bool hk_is_marked(const void *block)

@@ -9,6 +9,7 @@
 #include "guard.h"
 #include "harden.h"
 #include "heap.h"
+#include "lock.h"
 #include "meta.h"
 #include "os.h"
 #include "quarantine.h"
@@ -17,10 +18,16 @@
 #include "superslab.h"
 #include "thread.h"
 
-static bool forking; /* the forking thread's, between before_fork() and after_fork() */
+/* owner: between before_fork() and after_fork(). INTERRUPTED: in a signal handler that interrupted a slow path, which may hold any
+ * lock. None is taken then, and in the child everything is as in that of a raw clone; the thread's own lists too may have been
+ * caught in a change. */
+static HK_TLS enum { NOT_FORKING, LOCKED, INTERRUPTED } forking;
 
 static void before_fork(void)
 {
+    forking = hk_depth == 0 ? LOCKED : INTERRUPTED;
+    if (forking == INTERRUPTED)
+        return;
     thread_before_fork();
     quarantine_before_fork();
     shared_pool_before_fork();
@@ -28,10 +35,9 @@ static void before_fork(void)
     superslab_before_fork();
     meta_before_fork();
     guard_before_fork();
-    forking = true;
 }
 
-static void release(bool child, bool raw_child)
+static void release(bool child, bool raw_child, bool interrupted)
 {
     guard_after_fork(raw_child);
     meta_after_fork(raw_child);
@@ -42,30 +48,28 @@ static void release(bool child, bool raw_child)
     if (child)
         chance_after_fork();
     reclaim_after_fork(child);
-    thread_after_fork(child, raw_child);
+    thread_after_fork(child, raw_child, interrupted);
 }
 
 static void after_fork_parent(void)
 {
-    forking = false;
-    release(false, false);
+    if (forking == LOCKED)
+        release(false, false, false);
+    forking = NOT_FORKING;
 }
 
 static void after_fork_child(void)
 {
-    if (!forking) /* another library's handler allocated first, and heap_after_raw_fork() did the work */
-        return;
-    forking = false;
-    thread_fork_token_restore();
-    release(true, false);
+    if (forking != NOT_FORKING) /* else another library's handler allocated first */
+        heap_after_raw_fork();
 }
 
 void heap_after_raw_fork(void)
 {
-    bool raw_child = !forking;
-    forking = false;
+    bool raw_child = forking != LOCKED, interrupted = forking == INTERRUPTED;
+    forking = NOT_FORKING;
     thread_fork_token_restore();
-    release(true, raw_child);
+    release(true, raw_child, interrupted);
 }
 
 __attribute__((constructor(101))) static void start(void)

@@ -6,6 +6,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+HK_TLS uint32_t hk_depth;
+
 /* Who has waited takes the lock as 2, for there may be others asleep; the one wake too many that this costs is the price
  * for never losing one. */
 HK_COLD void hk_lock_wait(struct hk_lock *lock)

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "../probes/probe.h"
+#include "lock.h"
 #include "os.h"
 
 #define SIGSET_BYTES 8u           /* of the kernel's set */
@@ -63,6 +64,7 @@ _Noreturn void misuse_abort_telling(enum misuse_kind kind, const void *ptr, size
                                     void *arg)
 {
     long tid = syscall(SYS_gettid);
+    hk_depth = 0; /* a handler may leave by siglongjmp; no lock is held */
     bool again = atomic_load_relaxed(&ending_thread) == tid && is_blocked(); /* as long as its handler runs */
     atomic_store_relaxed(&ending_thread, tid);
     if (!again) {

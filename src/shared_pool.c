@@ -224,7 +224,7 @@ static inline bool is_of_class(const void *ptr, unsigned class_idx)
 bool shared_pool_cut(unsigned class_idx, struct hk_chain *chain, uint32_t count, struct hk_chain *front)
 {
     void *last = chain->head, *next = last;
-    for (uint32_t i = 0; i <= count; i++) {
+    for (uint32_t i = 0; i < count || (i == count && next != NULL); i++) {
         bool of_class = is_of_class(next, class_idx);
         if (hk_unlikely(!of_class || !hk_is_sound(next))) {
             front->head = of_class ? next : last; /* the one that was overwritten */
@@ -236,7 +236,7 @@ bool shared_pool_cut(unsigned class_idx, struct hk_chain *chain, uint32_t count,
         }
     }
     *front = (struct hk_chain){chain->head, count};
-    *chain = (struct hk_chain){next, chain->count - count};
+    *chain = (struct hk_chain){next, next != NULL ? chain->count - count : 0};
     hk_set_link(last, NULL);
     return true;
 }
@@ -311,16 +311,18 @@ static bool refill_from_chains(struct class_pool *pool, unsigned class_idx, uint
     if (pool->nchains == 0)
         return false;
     struct hk_chain *newest = &pool->chains[pool->nchains - 1];
-    if (newest->count <= most) {
+    uint32_t before = newest->count, left = 0;
+    bool sound = true;
+    if (before <= most)
         refill->chain = *newest;
+    else if ((sound = shared_pool_cut(class_idx, newest, want, &refill->chain)))
+        left = newest->count;
+    if (left == 0) /* a corrupt one is left alone for good, so that a handler of SIGABRT may allocate */
         pool->nchains--;
-    } else if (!shared_pool_cut(class_idx, newest, want, &refill->chain)) {
-        pool->nchains--; /* it is left alone for good, so that a handler of SIGABRT may allocate */
-        count_chained(pool, class_idx, 0u - newest->count);
+    count_chained(pool, class_idx, left - before);
+    if (hk_unlikely(!sound))
         stop(pool, class_idx, MISUSE_CORRUPT_LIST, refill->chain.head);
-    }
     refill->server = SERVED_CHAIN;
-    count_chained(pool, class_idx, 0u - refill->chain.count);
     return true;
 }
 
@@ -421,7 +423,7 @@ static void give_chain(struct class_pool *pool, unsigned class_idx, struct hk_ch
 {
     uint64_t now_ms = os_now_ms();
     void *block = chain.head, *last = block;
-    for (uint32_t i = 0; i < chain.count; i++) {
+    for (uint32_t i = 0; i < chain.count && block != NULL; i++) {
         struct slab *slab = slab_of(class_idx, block);
         if (hk_unlikely(slab == NULL || !hk_is_sound(block)))
             stop(pool, class_idx, MISUSE_CORRUPT_LIST, slab != NULL ? block : last); /* the one that was overwritten */

@@ -175,6 +175,17 @@ static void adopt(struct hk_thread *thread, unsigned class_idx)
                   atomic_load_relaxed(&hk_account.classes[class_idx].drains[DRAIN_FORK]));
 }
 
+/* Whoever was interrupted in a change of them may look at the thread's own lists again: they are empty for him, and his struct stays. */
+static void adopt_own(void)
+{
+    struct hk_thread *self = hk_tls.self;
+    for (unsigned class_idx = 0; class_idx < HK_CACHED_CLASSES; class_idx++) {
+        adopt(self, class_idx);
+        hk_bin_close(&hk_tls.bins[class_idx + 1]);
+    }
+    hk_tls.self = NULL; /* the next slow path makes a new one */
+}
+
 static void adopt_others(void)
 {
     struct hk_thread *self = hk_tls.self, *next;
@@ -215,7 +226,7 @@ void thread_before_fork(void)
     hk_lock(&threads_lock);
 }
 
-void thread_after_fork(bool child, bool raw_child)
+void thread_after_fork(bool child, bool raw_child, bool interrupted)
 {
     bool sound = !raw_child || !hk_lock_is_held(&threads_lock);
     if (raw_child)
@@ -224,6 +235,11 @@ void thread_after_fork(bool child, bool raw_child)
         hk_unlock(&threads_lock);
     if (!child)
         return;
+    if (interrupted && (uintptr_t)hk_tls.self > 1) {
+        if (sound)
+            unlink_thread(hk_tls.self);
+        adopt_own();
+    }
     cache_settle_all();
     cache_after_fork();
     account_new_generation();

@@ -80,7 +80,8 @@ HK_HIDDEN void thread_end(void);
 HK_HIDDEN bool thread_lists_hold(unsigned class_idx, const void *block);
 
 HK_HIDDEN void thread_before_fork(void);
-/* raw_child: no before_fork was called, locks may be held by threads that are not here. */
-HK_HIDDEN void thread_after_fork(bool child, bool raw_child);
+/* raw_child: no before_fork was called, locks may be held by threads that are not here. interrupted: nor is the calling thread's own
+ * cache to be relied on. */
+HK_HIDDEN void thread_after_fork(bool child, bool raw_child, bool interrupted);
 
 #endif

@@ -5,6 +5,7 @@
 #include "guard.h"
 #include "harden.h"
 #include "heap.h"
+#include "lock.h"
 #include "misuse.h"
 #include "os.h"
 #include "reclaim.h"
@@ -58,12 +59,13 @@ static struct cache_class *settle(struct hk_thread *thread, unsigned class_idx)
 {
     struct hk_bin *bin = bin_of(thread, class_idx);
     struct cache_class *cache = &thread->classes[class_idx];
-    uint32_t allocs = (uint32_t)cache->budget - bin->budget, frees = (uint32_t)cache->room - bin->room;
+    /* Of 16 bits: in a child of fork whose handler interrupted malloc, the budget may have gone below 0. */
+    uint16_t allocs = (uint16_t)(cache->budget - bin->budget), frees = (uint16_t)(cache->room - bin->room);
     if ((allocs | frees) == 0)
         return cache;
     cache->budget = bin->budget;
     cache->room = bin->room;
-    cache->length += frees - allocs;
+    cache->length += (uint32_t)frees - allocs;
     cache->hits += allocs;
     cache->report_allocs += allocs;
     cache->active = true;
@@ -235,10 +237,14 @@ static void drain(struct hk_thread *thread, unsigned class_idx, uint32_t keep, e
     struct hk_chain rest = {hk_bin_first(bin), cache->length}, kept = {NULL, 0};
     if (cache->length <= keep)
         return;
+    if (hk_unlikely(rest.head == NULL)) { /* see struct hk_chain */
+        cache->length = 0;
+        return;
+    }
     if (keep > 0 && !shared_pool_cut(class_idx, &rest, keep, &kept))
         stop(thread, class_idx, kept.head);
     hk_bin_set_first(bin, kept.head);
-    cache->length = keep;
+    cache->length = keep > 0 ? kept.count : 0;
     cache->taken -= cache->taken < rest.count ? cache->taken : rest.count;
     struct hk_class_account *account = &hk_account.classes[class_idx];
     uint64_t drains = atomic_add_relaxed(&account->drains[reason], 1) + 1;
@@ -414,7 +420,7 @@ static void *take_from_list(struct hk_thread *thread, unsigned class_idx, size_t
     return block;
 }
 
-void *cache_alloc_slow(size_t size)
+static inline __attribute__((always_inline)) void *alloc_slow(size_t size, const void *caller)
 {
     unsigned class_idx = HK_CLASS_OF_CODE(hk_code_of_size[(size + HK_ALIGNMENT - 1) / HK_ALIGNMENT]);
     struct hk_bin *bin = &hk_tls.bins[class_idx + 1];
@@ -427,7 +433,7 @@ void *cache_alloc_slow(size_t size)
         pace(cache);
     void *block = NULL;
     if (hk_unlikely(sample_is_running(&cache->sample)))
-        block = sampling_take(thread, class_idx, size, __builtin_return_address(0));
+        block = sampling_take(thread, class_idx, size, caller);
     if (block == NULL)
         block = take_from_list(thread, class_idx, size);
     if (block == NULL) {
@@ -439,6 +445,14 @@ void *cache_alloc_slow(size_t size)
     count_allocs(class_idx, 1);
     tick(thread, class_idx);
     arm(thread, class_idx);
+    return block;
+}
+
+void *cache_alloc_slow(size_t size)
+{
+    hk_enter();
+    void *block = alloc_slow(size, __builtin_return_address(0));
+    hk_leave();
     return block;
 }
 
@@ -470,7 +484,7 @@ static void make_room(struct hk_thread *thread, unsigned class_idx)
     }
 }
 
-void cache_free_slow(unsigned class_idx, void *block)
+static inline __attribute__((always_inline)) void free_slow(unsigned class_idx, void *block)
 {
     struct hk_bin *bin = &hk_tls.bins[class_idx + 1];
     struct hk_thread *thread = thread_enter();
@@ -493,6 +507,13 @@ void cache_free_slow(unsigned class_idx, void *block)
     arm(thread, class_idx);
 }
 
+void cache_free_slow(unsigned class_idx, void *block)
+{
+    hk_enter();
+    free_slow(class_idx, block);
+    hk_leave();
+}
+
 void cache_free_sampled(unsigned class_idx, void *block)
 {
     HK_PROBE_FIRE(sample_free, block);
@@ -506,9 +527,11 @@ void cache_free_guarded(struct guard_slot *slot, void *block, const void *caller
 
 void cache_settle_all(void)
 {
+    hk_enter();
     struct hk_thread *thread = thread_enter();
     for (unsigned class_idx = 0; thread != NULL && class_idx < HK_CACHED_CLASSES; class_idx++)
         settle(thread, class_idx);
+    hk_leave();
 }
 
 /* For reclaim: where memory is refused, what the calling thread keeps for later is needed now. No cache is made for that. */
@@ -538,16 +561,21 @@ void cache_after_fork(void)
 
 void cache_drain_all(enum hk_drain_reason reason)
 {
+    hk_enter();
     struct hk_thread *thread = thread_enter();
     for (unsigned class_idx = 0; thread != NULL && class_idx < HK_CACHED_CLASSES; class_idx++) {
         settle(thread, class_idx);
         drain(thread, class_idx, 0, reason);
         arm(thread, class_idx);
     }
+    hk_leave();
 }
 
 uint32_t cache_length(unsigned class_idx)
 {
+    hk_enter();
     struct hk_thread *thread = thread_enter();
-    return thread != NULL ? settle(thread, class_idx)->length : 0;
+    uint32_t length = thread != NULL ? settle(thread, class_idx)->length : 0;
+    hk_leave();
+    return length;
 }

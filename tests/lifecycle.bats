@@ -94,6 +94,13 @@ rounds_of_forks() {
     on fork_load clone busy "$(rounds_of_forks 40)"
 }
 
+@test "signal handlers that fork while eight threads allocate: children allocate at once, nobody hangs" {
+    local conf
+    for conf in "" region:0 superslabs:2 harden:1 guard:2; do
+        HAKMEM_CONF=$conf on fork_in_handler "$(rounds_of_forks 200)"
+    done
+}
+
 @test "vfork with exec, posix_spawn, popen and system while eight threads allocate" {
     on fork_load vfork busy "$(rounds_of_forks 60)"
     on fork_load spawn busy "$(rounds_of_forks 60)"

@@ -13,6 +13,7 @@ Runs the parts that are named, or all, under the library of a build tree that ha
 
   model     random programs of allocator calls against a model, in all configurations, threads and not; 60 minutes
   fuzz      each fuzzer of tests/fuzz; 4 minutes each
+  forks     10,000 forks each of a process with eight allocating threads, by fork, clone, and from signal handlers
   stress    stress-ng's stressors of malloc and of address space; 5 minutes
   redis     redis-server under load with one snapshot after another, its data compared at the end; 10 minutes
   build     a Linux kernel, tinyconfig, with make -j8; every object file the same as built without the library; 2 builds
@@ -44,14 +45,14 @@ while [ $# -gt 0 ]; do
         shift
         ;;
     --help | -h) usage; exit 0 ;;
-    model | fuzz | stress | redis | build) parts+=("$1") ;;
+    model | fuzz | forks | stress | redis | build) parts+=("$1") ;;
     *) usage >&2; exit 2 ;;
     esac
     shift
 done
 [[ "$scale" =~ ^[0-9]+(\.[0-9]+)?$ ]] && awk -v s="$scale" 'BEGIN { exit !(s >= 0.001 && s <= 100) }' ||
     die "--scale $scale: a number from 0.001 to 100"
-[ ${#parts[@]} -gt 0 ] || parts=(model fuzz stress redis build)
+[ ${#parts[@]} -gt 0 ] || parts=(model fuzz forks stress redis build)
 HAKMEM_BUILD=$(realpath -m "${HAKMEM_BUILD:-build}")
 HAKMEM_LIB=$HAKMEM_BUILD/libhakmem.so
 export HAKMEM_BUILD HAKMEM_LIB
@@ -158,6 +159,20 @@ stress() { # SECONDS CONF OPTION...
     shift 2
     command -v stress-ng >/dev/null || fail "no stress-ng: apt-get install stress-ng"
     env LD_PRELOAD="$HAKMEM_LIB" HAKMEM_CONF="$conf" stress-ng --timeout "$time" --verify --metrics-brief --temp-path "$work" "$@"
+}
+
+forks() { # PROGRAM ARGUMENT...
+    local program=$1
+    shift
+    env LD_PRELOAD="$HAKMEM_LIB" "$HAKMEM_BUILD/tests/lifecycle/$program" "$@"
+}
+
+part_forks() {
+    local rounds
+    rounds=$(seconds 10000)
+    case_of forks-busy forks fork_load fork busy "$rounds"
+    case_of forks-clone forks fork_load clone busy "$rounds"
+    case_of forks-in-handlers forks fork_in_handler "$rounds"
 }
 
 part_stress() {
