@@ -90,7 +90,7 @@ struct text {
 
 static struct text class_name(unsigned class_idx)
 {
-    struct text name;
+    struct text name = {""};
     size_t size = hk_class_size[class_idx];
     if (class_idx == HK_CLASS_HUGE)
         os_format(name.chars, sizeof name.chars, "huge");

@@ -73,6 +73,7 @@ static inline unsigned hk_class_units(unsigned c)
         return 1;
     if (c < HK_CACHED_CLASSES)
         return HK_MID_UNITS;
+    /* cppcheck-suppress arrayIndexOutOfBoundsCond ; it takes the condition on c for one on its bound */
     return (unsigned)((hk_class_size[c] + HK_UNIT_SIZE - 1) >> HK_UNIT_SHIFT);
 }
 

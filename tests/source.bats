@@ -106,6 +106,22 @@ tidy() {
     tidy -p "$HAKMEM_BUILD" src/*.c src/*.cc probes/*.c tools/hakmem-run.c
 }
 
+check_statically() {
+    cppcheck -q -j2 --enable=warning,portability,performance --std=c11 --platform=unix64 --max-configs=4 --inline-suppr \
+        -D_GNU_SOURCE -D__x86_64__ -D__LP64__ -D__BYTE_ORDER__=1234 -D__ORDER_LITTLE_ENDIAN__=1234 \
+        --include="$HAKMEM_SOURCE/tests/lib/cppcheck.h" -I "$HAKMEM_SOURCE" -I "$HAKMEM_SOURCE/src" -I "$HAKMEM_SOURCE/tools/hkstat" \
+        --error-exitcode=1 "$@"
+}
+
+@test "cppcheck has nothing to say" {
+    require_command cppcheck
+    cd "$HAKMEM_SOURCE"
+    check_statically src probes/probes.c tools/hakmem-run.c tools/hkstat
+    printf 'int last(void);\nint last(void)\n{\n    int a[4] = {1};\n    return a[4];\n}\n' >"$BATS_TEST_TMPDIR/bug.c"
+    run check_statically "$BATS_TEST_TMPDIR/bug.c"
+    [ "$status" -eq 1 ] && [[ "$output" == *arrayIndexOutOfBounds* ]]
+}
+
 @test "clang-tidy finds what it is there for" {
     require_command clang-tidy
     cp "$HAKMEM_SOURCE/.clang-tidy" "$BATS_TEST_TMPDIR"

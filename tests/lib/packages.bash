@@ -9,6 +9,7 @@ g++                                 g++
 clang                               clang
 clang-format                        clang-format
 clang-tidy                          clang-tidy
+cppcheck                            cppcheck
 ld.lld                              lld
 llvm-ar                             llvm
 readelf                             binutils

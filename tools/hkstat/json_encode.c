@@ -200,8 +200,10 @@ void json_write(FILE *out, const struct tick *tick)
     json_t *object = tick_object(tick);
     char *text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(DIGITS));
     json_decref(object);
-    if (text == NULL)
+    if (text == NULL) {
         checked(NULL);
+        return;
+    }
     fputs(text, out);
     fputc('\n', out);
     free(text);
