@@ -171,3 +171,13 @@ account_of() {
     awk -F '|' '/WS/ { share = $5; loads++; if (share + 0 > 0.05 || share + 0 < -0.05) bad = 1 } END { exit bad || loads != 3 }' \
         "$BATS_TEST_TMPDIR/report" || fail "$(cat "$BATS_TEST_TMPDIR/report")"
 }
+
+@test "bench/misuse counts who stops what" {
+    run --separate-stderr "$HAKMEM_SOURCE/bench/misuse" --build "$HAKMEM_BUILD" --kind double_free_after_100 --kind free_stack
+    [ "$status" -eq 0 ] || fail "$stderr"
+    [ "${lines[0]}" = "| bug | programs | hakmem | glibc | mimalloc | jemalloc | tcmalloc |" ] || fail "$output"
+    [[ "${lines[2]}" == "| double free | 6 | 6 stopped, 0 crashed, 0 unnoticed | "*" unnoticed |" ]] || fail "$output"
+    [[ "${lines[-1]}" == "| all | 12 | 12 stopped, 0 crashed, 0 unnoticed | "* ]] || fail "$output"
+    run "$HAKMEM_SOURCE/bench/misuse" --build "$HAKMEM_BUILD" --kind none
+    [ "$status" -eq 1 ] && [[ "$output" == *"no such bug: none; there are double_free,"* ]] || fail "$output"
+}

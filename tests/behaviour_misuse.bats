@@ -46,6 +46,14 @@ all_of() {
     all_of "${overwritten[@]}" "${taken[@]}"
 }
 
+@test "every function that takes a block, of every tier: SIGABRT and the very line" {
+    run hk_preload "$(hk_test_program behaviour/misuse_calls)"
+    [ "$status" -eq 0 ] && [[ "$output" =~ ^([1-9][0-9]+)" of "([0-9]+)" ended with their line"$ ]] || fail "$output"
+    [ "${BASH_REMATCH[1]}" = "${BASH_REMATCH[2]}" ]
+    run "$(hk_test_program behaviour/misuse_calls)" list
+    [ "$output" = "$(grep -A "$((${#lines[@]} - 1))" '^| function | given' "$HAKMEM_SOURCE/SECURITY.md")" ] || fail "SECURITY.md has another table"
+}
+
 @test "in a program that has long been at work all of it is caught at once" {
     export MISUSE_HOT=1
     all_of "${double[@]}" "${interior[@]}" "${foreign[@]}" "${resized[@]}" "${sized[@]}" "${taken[@]}"

@@ -1,6 +1,7 @@
 /* misuse - programs with one bug each; every one must end by SIGABRT with one line that says what and where.
  *
  *   misuse                 runs all of them, each in a process of its own, and names those that were not caught
+ *   misuse list            the kinds
  *   misuse KIND            those of one kind
  *   misuse KIND SIZE       is the program with the bug
  *
@@ -392,6 +393,10 @@ int main(int argc, char **argv)
 {
     unsigned ran = 0, missed = 0;
     for (size_t k = 0; k < KINDS; k++) {
+        if (argc > 1 && strcmp(argv[1], "list") == 0) {
+            puts(kinds[k].name);
+            continue;
+        }
         if (argc > 1 && strcmp(argv[1], kinds[k].name) != 0)
             continue;
         if (argc > 2) {
@@ -407,6 +412,8 @@ int main(int argc, char **argv)
         missed += run_kind(argv[0], &kinds[k]);
         ran += SIZES;
     }
+    if (argc > 1 && strcmp(argv[1], "list") == 0)
+        return 0;
     require(ran != 0, "no such kind: %s", argc > 1 ? argv[1] : "");
     printf("%u of %u programs were stopped by SIGABRT with their line\n", ran - missed, ran);
     return missed == 0 ? 0 : 1;
