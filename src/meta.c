@@ -13,6 +13,8 @@
 #include "os.h"
 
 #define META_CHUNK ((size_t)256 << 10)
+#define META_CHUNK_MOST \
+    ((size_t)16 << 20) /* an eighth of what is mapped up to that: each costs two mappings (max_map_count) */
 #define META_SHARED_MAX (META_CHUNK / 4) /* at most that much of a chunk is left over when the next is begun */
 #define META_PURGE_PAGES 2u              /* fewer whole pages are not worth a system call */
 
@@ -79,12 +81,16 @@ static void *cut(size_t size)
     if (size > META_SHARED_MAX)
         return map_more(size);
     if (size > chunk_left) {
-        char *chunk = map_more(META_CHUNK);
+        size_t eighth = hk_align_down(mapped_bytes / 8, META_CHUNK),
+               len = eighth < META_CHUNK_MOST ? eighth : META_CHUNK_MOST;
+        char *chunk = len > META_CHUNK ? map_more(len) : NULL;
+        if (chunk == NULL)
+            chunk = map_more(len = META_CHUNK);
         if (chunk == NULL)
             return NULL;
         atomic_store_release(&chunk_left, 0);
-        atomic_store_release(&chunk_end, chunk + META_CHUNK);
-        atomic_store_release(&chunk_left, META_CHUNK);
+        atomic_store_release(&chunk_end, chunk + len);
+        atomic_store_release(&chunk_left, len);
     }
     void *ptr = chunk_end - chunk_left;
     atomic_store_release(&chunk_left, chunk_left - size);

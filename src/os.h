@@ -48,7 +48,7 @@ HK_HIDDEN bool os_decommit(void *ptr, size_t len, enum os_purpose purpose);
 HK_HIDDEN bool os_unreserve(void *ptr, size_t len);
 
 /* Map `len` bytes (a multiple of the page size), zero-filled, at a multiple of `align` (a power of two). NULL when
- * refused, with errno of the kernel. */
+ * refused, with errno of the kernel. In front of OS_META lies a page that can't be touched. */
 HK_HIDDEN void *os_map(size_t len, size_t align, enum os_purpose purpose);
 
 /* Unmap. False when the kernel refuses (max_map_count): the pages are then purged and the range stays the caller's. */

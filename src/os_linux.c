@@ -282,9 +282,32 @@ bool os_unreserve(void *ptr, size_t len)
     return true;
 }
 
+/* What is kept unreadable behind a mapping, and in front of it: a program that writes on and on from a block below does not reach the
+ * allocator's tables. */
 static size_t guard_of(enum os_purpose purpose)
 {
     return purpose == OS_LEGACY || purpose == OS_HUGE ? os_guard : 0;
+}
+
+static size_t front_of(enum os_purpose purpose)
+{
+    return purpose == OS_META ? os_page_size : 0;
+}
+
+static void *map_fronted(size_t len, size_t align, size_t front)
+{
+    size_t room = align > front ? align : front;
+    char *whole = map_aligned(len + room, align, PROT_NONE, 0);
+    if (whole == NULL)
+        return NULL;
+    char *ptr = whole + room;
+    if (room > front && sys_munmap(whole, room - front))
+        whole = ptr - front;
+    if (whole == ptr - front && sys_mprotect(ptr, len, PROT_READ | PROT_WRITE))
+        return ptr;
+    sys_munmap(whole, (size_t)(ptr + len - whole));
+    errno = ENOMEM;
+    return NULL;
 }
 
 /* The kernel is asked for a unit more than is kept: so the mapping after it comes out aligned at once. */
@@ -306,8 +329,10 @@ static void *map_guarded(size_t len, size_t align, size_t guard)
 void *os_map(size_t len, size_t align, enum os_purpose purpose)
 {
     int saved = errno;
-    size_t guard = guard_of(purpose);
-    void *ptr = guard != 0 ? map_guarded(len, align, guard) : map_aligned(len, align, PROT_READ | PROT_WRITE, 0);
+    size_t guard = guard_of(purpose), front = front_of(purpose);
+    void *ptr = guard != 0   ? map_guarded(len, align, guard)
+                : front != 0 ? map_fronted(len, align, front)
+                             : map_aligned(len, align, PROT_READ | PROT_WRITE, 0);
     if (ptr == NULL) {
         count_failure();
         return NULL;
@@ -320,7 +345,8 @@ void *os_map(size_t len, size_t align, enum os_purpose purpose)
 bool os_unmap(void *ptr, size_t len, enum os_purpose purpose)
 {
     int saved = errno;
-    if (!sys_munmap(ptr, len + guard_of(purpose))) {
+    size_t front = front_of(purpose);
+    if (!sys_munmap((char *)ptr - front, front + len + guard_of(purpose))) {
         int error = errno;
         count_failure();
         os_purge(ptr, len);

@@ -71,9 +71,12 @@ directions() {
 
 # promises FILE: each row's test is there. Prints those that are not.
 promises() {
-    awk -F ' *[|] *' '/^## Promises/ { here = 1; next } /^## / { here = 0 } here && $3 ~ /[.]bats/ { gsub("`", "", $3); print $3 "|" $4 }' "$1" |
+    awk -F ' *[|] *' '/^## Promises/ { here = 1; next } /^## / { here = 0 } here && $3 ~ /[.](bats|c)/ { gsub("`", "", $3); print $3 "|" $4 }' "$1" |
         while IFS='|' read -r file title; do
-            grep -qF "@test \"$title\"" "$HAKMEM_SOURCE/tests/$file" || echo "no such test in $file: $title"
+            case $file in
+            *.bats) grep -qF "@test \"$title\"" "$HAKMEM_SOURCE/tests/$file" ;;
+            *) grep -qF "cmocka_unit_test($title)" "$HAKMEM_SOURCE/tests/$file" ;;
+            esac || echo "no such test in $file: $title"
         done
 }
 

@@ -16,6 +16,7 @@
 #include "../../src/meta.h"
 #include "../../src/os.h"
 #include "in_child.h"
+#include "map_lines.h"
 
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
@@ -54,6 +55,22 @@ static void a_piece_is_zeroed_aligned_and_apart_from_the_others(void **state)
         assert_int_equal(errno, AN_ERRNO);
         assert_int_equal(meta_used(), used);
     }
+}
+
+/* However much there is of it: in front of each mapping lies a page that can't be touched, and there are few mappings. */
+static void no_write_from_below_reaches_it(void **state)
+{
+    (void)state;
+    size_t before = map_lines();
+    for (unsigned i = 0; i < 2000; i++) {
+        char *piece = meta_alloc(20 * KIB);
+        assert_non_null(piece);
+        piece[0] = 1;
+        if (i % 50 == 0)
+            assert_true(is_fronted(piece));
+    }
+    assert_true(map_lines() - before < 2 * 40);
+    assert_true(is_fronted(meta_alloc(3 * MIB)));
 }
 
 static void what_is_freed_serves_the_next_of_its_size(void **state)
@@ -241,6 +258,7 @@ int main(void)
     os_init();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_piece_is_zeroed_aligned_and_apart_from_the_others),
+        cmocka_unit_test(no_write_from_below_reaches_it),
         cmocka_unit_test(what_is_freed_serves_the_next_of_its_size),
         cmocka_unit_test(the_pages_of_what_is_freed_are_given_back),
         cmocka_unit_test(nothing_is_freed_for_null),

@@ -250,12 +250,12 @@ static int count_faults(void *arg)
     (void)arg;
     atomic_store_relaxed(&os_fail_at, 3);
     atomic_store_relaxed(&os_fail_for, 2);
-    CLAIM(os_map(64 * KIB, 4 * KIB, OS_META) != NULL);
-    CLAIM(os_map(64 * KIB, 4 * KIB, OS_META) != NULL);
-    CLAIM(os_map(64 * KIB, 4 * KIB, OS_META) == NULL);
+    CLAIM(os_map(64 * KIB, 4 * KIB, OS_HUGE) != NULL);
+    CLAIM(os_map(64 * KIB, 4 * KIB, OS_HUGE) != NULL);
+    CLAIM(os_map(64 * KIB, 4 * KIB, OS_HUGE) == NULL);
     CLAIM(errno == ENOMEM);
     CLAIM(os_reserve(64 * KIB, 4 * KIB) == NULL);
-    CLAIM(os_map(64 * KIB, 4 * KIB, OS_META) != NULL);
+    CLAIM(os_map(64 * KIB, 4 * KIB, OS_HUGE) != NULL);
     CLAIM(os_fail_at == 0);
     return 0;
 }
