@@ -3,6 +3,16 @@
 
 load lib/common
 
+VM=/proc/sys/vm
+
+teardown() {
+    [ -n "${overcommit:-}" ] || return 0
+    # shellcheck disable=SC2086
+    set -- $overcommit
+    echo "$1" >"$VM/overcommit_memory"
+    if [ "$3" = 0 ]; then echo "$2" >"$VM/overcommit_ratio"; else echo "$3" >"$VM/overcommit_kbytes"; fi
+}
+
 # good [NAME=VALUE...] PROGRAM ARGS...: on the allocator it says "good".
 good() {
     run hk_preload "$@"
@@ -27,6 +37,18 @@ good() {
     good "$(hk_test_program faults/no_room)" mappings
     good HAKMEM_CONF=region:0 "$(hk_test_program faults/no_room)" data
     good HAKMEM_CONF=guard:100 "$(hk_test_program faults/no_room)" mappings
+}
+
+# The whole system's setting, for a second or so; teardown puts back what was.
+@test "where the system commits itself to no more than it has (overcommit_memory 2), malloc says ENOMEM, and goes on" {
+    require_root
+    [ -w "$VM/overcommit_memory" ] || skip_or_fail "may not change vm.overcommit_memory"
+    overcommit=$(cat "$VM"/overcommit_{memory,ratio,kbytes})
+    echo $(($(awk '/^Committed_AS:/ { print $2 }' /proc/meminfo) + 400000)) >"$VM/overcommit_kbytes"
+    echo 2 >"$VM/overcommit_memory"
+    good "$(hk_test_program faults/no_room)" commit
+    good HAKMEM_CONF=region:0 "$(hk_test_program faults/no_room)" commit
+    good HAKMEM_CONF=guard:100 "$(hk_test_program faults/no_room)" commit
 }
 
 @test "a second preload, and dlmopen, have blocks of their own" {

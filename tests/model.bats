@@ -2,9 +2,9 @@
 
 load lib/common
 
-SECONDS_EACH=$(if full_tier; then echo 60; else echo 2; fi)
+SECONDS_EACH=$(if full_tier; then echo 60; else echo 5; fi)
 
-SECONDS_WALKED=$(if full_tier; then echo 10; else echo 1; fi)
+SECONDS_WALKED=$(if full_tier; then echo 10; else echo 2; fi)
 
 # passes [NAME=VALUE...] -- OPTION...
 passes() {

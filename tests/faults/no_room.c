@@ -1,7 +1,8 @@
 /* no_room - a limit of the kernel's is used up: malloc says ENOMEM or finds room within what it has; then there is room again.
  *
  * usage: no_room mappings      max_map_count, by the program's own mappings
- *        no_room data          RLIMIT_DATA, by its own blocks */
+ *        no_room data          RLIMIT_DATA, by its own blocks
+ *        no_room commit        what the system commits itself to (overcommit_memory is 2, and some 400 MB are left) */
 #include <sys/resource.h>
 
 #include "../behaviour/check.h"
@@ -62,8 +63,13 @@ int main(int argc, char **argv)
         use_up(100000, 9 * MIB);
         after = use_up(16, 100000);
         require(before > 150 * MIB && after > before / 10 * 9, "%zu, then %zu bytes", before, after);
+    } else if (argc == 2 && strcmp(argv[1], "commit") == 0) {
+        before = use_up(16, 100000);
+        use_up(100000, 9 * MIB);
+        after = use_up(16, 100000);
+        require(before > 150 * MIB && after > before / 10 * 8, "%zu, then %zu bytes", before, after);
     } else {
-        fail("usage: no_room mappings|data");
+        fail("usage: no_room mappings|data|commit");
     }
     puts("good");
     return 0;
