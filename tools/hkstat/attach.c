@@ -99,51 +99,13 @@ static void allow_many_files(void)
     }
 }
 
-static void explain(pid_t pid, enum process_found found, const char *path)
-{
-    switch (found) {
-    case PROCESS_OK:
-        break;
-    case PROCESS_NONE:
-        complain("no process %d", (int)pid);
-        break;
-    case PROCESS_CLOSED:
-        complain("process %d may not be looked into: %s", (int)pid,
-                 has_capability(CAP_SYS_PTRACE) ? "the kernel protects it" : "CAP_SYS_PTRACE is missing");
-        break;
-    case PROCESS_NO_LIBRARY:
-        complain("process %d does not use hakmem: none of the files it has mapped has hakmem's probes", (int)pid);
-        break;
-    case PROCESS_ELSEWHERE:
-        complain("process %d has %s from another mount namespace: CAP_SYS_PTRACE is missing", (int)pid, path);
-        break;
-    case PROCESS_DELETED:
-        complain("process %d has %s, which was deleted or replaced since: %s is missing", (int)pid, path,
-                 has_capability(CAP_CHECKPOINT_RESTORE) ? "CAP_DAC_READ_SEARCH (it is another user's)"
-                                                        : "CAP_CHECKPOINT_RESTORE");
-        break;
-    case PROCESS_SERVED:
-        complain(
-            "process %d has %s on a file system that another process serves (FUSE), and a look at it may never end: "
-            "name it by --library",
-            (int)pid, path);
-        break;
-    case PROCESS_OTHER_ABI:
-        complain("process %d: %s %s", (int)pid, path, library_problem(LIBRARY_OTHER_ABI));
-        break;
-    case PROCESS_WITHOUT_PROBES:
-        complain("process %d: %s %s", (int)pid, path, library_problem(LIBRARY_NO_PROBES));
-        break;
-    }
-}
-
 static bool aim_at_process(struct aims *aims, pid_t pid)
 {
     struct library libraries[FILES_PER_PROCESS_MAX];
     char path[HK_PATH_LENGTH];
     unsigned count;
     enum process_found found = library_of_process(pid, libraries, FILES_PER_PROCESS_MAX, &count, path);
-    explain(pid, found, path);
+    process_explain(pid, found, path);
     for (unsigned i = 0; i < count; i++)
         add_aim(aims, &libraries[i], pid, false);
     return found == PROCESS_OK;
@@ -173,7 +135,7 @@ static void aim_at_running(struct aims *aims)
             aims->closed++;
         else if (found == PROCESS_OTHER_ABI || found == PROCESS_ELSEWHERE || found == PROCESS_SERVED ||
                  (found == PROCESS_DELETED && !is_memory(path)))
-            explain(pid, found, path);
+            process_explain(pid, found, path);
         for (unsigned i = 0; i < count; i++)
             add_aim(aims, &libraries[i], 0, true);
     }

@@ -11,6 +11,7 @@
 #define NOTE_TYPE 3 /* of sys/sdt.h */
 #define NOTE_NAME "stapsdt"
 #define PROVIDER "hakmem"
+#define SAMPLE_PROVIDER "otel_memory"
 #define ACCOUNT_NOTE_TYPE 3 /* of owner PROVIDER: src/account.c */
 
 #if defined(__x86_64__)
@@ -33,6 +34,12 @@ static const struct known_probe known_probes[] = {
 #define HK_PROBE(name, n, args, text) {#name, n, #args},
 #include "probes/hakmem_probes.def"
 #undef HK_PROBE
+};
+
+static const struct known_probe known_sample_probes[] = {
+#define HK_SAMPLE_PROBE(source_name, name, n, args, text) {name, n, #args},
+#include "probes/sample_probes.def"
+#undef HK_SAMPLE_PROBE
 };
 
 /* ---- the notes ---- */
@@ -80,16 +87,23 @@ static uint64_t distance_from_code(Elf *elf, uint64_t address, uint64_t code)
     return 0;
 }
 
+/* The probes of a provider. */
+struct provider {
+    const struct known_probe *known;
+    unsigned count;
+    struct probe_site *sites;
+};
+
 /* One note of the provider: probe's name and arguments are strings that end within it. */
 static enum library_found take_note(Elf *elf, const char *name, const char *arguments, const uint64_t addresses[3],
-                                    struct library *library)
+                                    const struct provider *of)
 {
     char expected[128];
-    for (unsigned i = 0; i < HK_PROBE_COUNT; i++) {
-        if (strcmp(name, known_probes[i].name) != 0)
+    for (unsigned i = 0; i < of->count; i++) {
+        if (strcmp(name, of->known[i].name) != 0)
             continue;
-        struct probe_site *probe = &library->probes[i];
-        expected_arguments(&known_probes[i], expected, sizeof expected);
+        struct probe_site *probe = &of->sites[i];
+        expected_arguments(&of->known[i], expected, sizeof expected);
         if (strcmp(arguments, expected) != 0 || probe->site != 0)
             return LIBRARY_OTHER_ABI;
         probe->site = file_offset(elf, addresses[0]);
@@ -113,11 +127,15 @@ static enum library_found read_note(Elf *elf, const char *desc, size_t length, s
         words[i] = text;
         text = stop + 1;
     }
-    if (strcmp(words[0], PROVIDER) != 0)
+    struct provider provider = {known_probes, HK_PROBE_COUNT, library->probes};
+    if (strcmp(words[0], SAMPLE_PROVIDER) == 0)
+        provider = (struct provider){known_sample_probes, HK_SAMPLE_PROBE_COUNT, library->sample_probes};
+    else if (strcmp(words[0], PROVIDER) != 0)
         return LIBRARY_OK;
-    *ours = true;
+    else
+        *ours = true;
     memcpy(addresses, desc, sizeof addresses);
-    return take_note(elf, words[1], words[2], addresses, library);
+    return take_note(elf, words[1], words[2], addresses, &provider);
 }
 
 static bool is_note(const GElf_Nhdr *note, const char *owner, unsigned type, const char *name)

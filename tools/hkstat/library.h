@@ -14,12 +14,21 @@ struct probe_site {
     uint64_t semaphore;
 };
 
+/* The probes of sampled allocation, in the order of their table. */
+enum sample_probe {
+#define HK_SAMPLE_PROBE(source_name, name, n, args, text) HK_PROBE_IDX_##source_name,
+#include "probes/sample_probes.def"
+#undef HK_SAMPLE_PROBE
+    HK_SAMPLE_PROBE_COUNT
+};
+
 struct library {
     int fd; /* of the file, to read; the owner closes it */
     dev_t device;
     ino_t inode;
     char path[HK_PATH_LENGTH]; /* by which people know it */
     struct probe_site probes[HK_PROBE_COUNT];
+    struct probe_site sample_probes[HK_SAMPLE_PROBE_COUNT];
     uint64_t account; /* of hk_account: as hk_wanted_library has it; 0: the file doesn't say */
 };
 

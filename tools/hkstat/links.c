@@ -89,11 +89,11 @@ static int create_perf(int program, const char *path, const struct probe_site *p
     return link < 0 ? -1 : link;
 }
 
-int links_attach(enum hk_link_kind kind, int program, const struct library *library, enum hk_probe_idx probe, pid_t pid)
+int links_attach(enum hk_link_kind kind, int program, const struct library *library, const struct probe_site *site,
+                 pid_t pid)
 {
     char path[64]; /* the file that was looked into, whatever its path leads to by now */
     snprintf(path, sizeof path, "/proc/self/fd/%d", library->fd);
-    const struct probe_site *site = &library->probes[probe];
     int link = kind == HK_LINK_UPROBE_MULTI ? create_multi(program, path, site, pid)
                                             : create_perf(program, path, site, pid);
     if (link >= 0)

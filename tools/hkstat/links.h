@@ -13,9 +13,9 @@
 /* Whether the kernel has uprobe_multi links (Linux 6.6). */
 bool links_have_multi(void);
 
-/* Attach a program to one probe of a file, in one process, or in all that map it if pid is 0. Returns the link's file
+/* Attach a program to one probe of a file (library->probes[i] or its like), in one process, or in all that map it if pid is 0. Returns the link's file
  * descriptor; -1 with errno. */
-int links_attach(enum hk_link_kind kind, int program, const struct library *library, enum hk_probe_idx probe,
+int links_attach(enum hk_link_kind kind, int program, const struct library *library, const struct probe_site *site,
                  pid_t pid);
 
 #endif

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "complain.h"
 #include "file_system.h"
 
 #define FILES_MAX 512u /* different executable files that one process has mapped */
@@ -199,4 +201,42 @@ enum process_found library_of_process(pid_t pid, struct library *libraries, unsi
     if (search.count > 0)
         return PROCESS_OK;
     return failed ? PROCESS_NONE : search.problem;
+}
+
+void process_explain(pid_t pid, enum process_found found, const char *path)
+{
+    switch (found) {
+    case PROCESS_OK:
+        break;
+    case PROCESS_NONE:
+        complain("no process %d", (int)pid);
+        break;
+    case PROCESS_CLOSED:
+        complain("process %d may not be looked into: %s", (int)pid,
+                 has_capability(CAP_SYS_PTRACE) ? "the kernel protects it" : "CAP_SYS_PTRACE is missing");
+        break;
+    case PROCESS_NO_LIBRARY:
+        complain("process %d does not use hakmem: none of the files it has mapped has hakmem's probes", (int)pid);
+        break;
+    case PROCESS_ELSEWHERE:
+        complain("process %d has %s from another mount namespace: CAP_SYS_PTRACE is missing", (int)pid, path);
+        break;
+    case PROCESS_DELETED:
+        complain("process %d has %s, which was deleted or replaced since: %s is missing", (int)pid, path,
+                 has_capability(CAP_CHECKPOINT_RESTORE) ? "CAP_DAC_READ_SEARCH (it is another user's)"
+                                                        : "CAP_CHECKPOINT_RESTORE");
+        break;
+    case PROCESS_SERVED:
+        complain(
+            "process %d has %s on a file system that another process serves (FUSE), and a look at it may never end: "
+            "name it by --library",
+            (int)pid, path);
+        break;
+    case PROCESS_OTHER_ABI:
+        complain("process %d: %s %s", (int)pid, path, library_problem(LIBRARY_OTHER_ABI));
+        break;
+    case PROCESS_WITHOUT_PROBES:
+        complain("process %d: %s %s", (int)pid, path, library_problem(LIBRARY_NO_PROBES));
+        break;
+    }
 }

@@ -29,4 +29,7 @@ enum process_found {
  * Anything but PROCESS_OK: *count is 0, and path, of HK_PATH_LENGTH bytes, names the file in question if there is one. */
 enum process_found library_of_process(pid_t pid, struct library *libraries, unsigned most, unsigned *count, char *path);
 
+/* A message of what library_of_process() gave, and what to do; PROCESS_OK: none. */
+void process_explain(pid_t pid, enum process_found found, const char *path);
+
 #endif

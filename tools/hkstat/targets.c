@@ -90,7 +90,7 @@ static bool link_probe(const struct wanted *wanted, const struct library *librar
     char path[PINS_PATH_MAX];
     const struct collection *collection = wanted->collection;
     int link = links_attach((enum hk_link_kind)collection->summary.link_kind, collection->programs[probe], library,
-                            probe, (pid_t)wanted->target.pid);
+                            &library->probes[probe], (pid_t)wanted->target.pid);
     if (link < 0 && errno == ESRCH)
         complain("no process %llu any more", (unsigned long long)wanted->target.pid);
     else if (link < 0)

@@ -1,0 +1,64 @@
+/* leaks - a load whose memory is known: holds some, gives most back, in functions whose names the profile must tell. Built without frame
+ * pointers, as distributions do.
+ *
+ *   leaks SECONDS     every ms: 1 block of 40,000 bytes that is kept by keep_for_ever() up to 1,000 of them, and 20 blocks of 2,000 bytes
+ *                     that churn() frees 10 ms later; a thread does the latter too. Prints what is kept, in bytes, at the end. */
+#include <pthread.h>
+
+#include "../behaviour/check.h"
+
+static bool over;
+
+__attribute__((noinline)) static void *keep_for_ever(size_t size)
+{
+    char *block = malloc(size);
+    require(block != NULL, "malloc");
+    memset(block, 1, size);
+    return opaque(block);
+}
+
+__attribute__((noinline)) static void churn(void **ring, unsigned turn)
+{
+    for (unsigned i = 0; i < 20; i++) {
+        unsigned at = (turn * 20 + i) % 200;
+        free(ring[at]);
+        ring[at] = take(2000);
+    }
+}
+
+__attribute__((noinline)) static void *work_beside(void *arg)
+{
+    void *ring[200] = {NULL};
+    for (unsigned turn = 0; !__atomic_load_n(&over, __ATOMIC_RELAXED); turn++) {
+        churn(ring, turn);
+        sleep_us(1000);
+    }
+    for (unsigned i = 0; i < 200; i++)
+        free(ring[i]);
+    return arg;
+}
+
+int main(int argc, char **argv)
+{
+    static void *kept[1000];
+    void *ring[200] = {NULL};
+    pthread_t thread;
+    size_t count = 0;
+    require(argc == 2, "usage: leaks SECONDS");
+    uint64_t end = now_ms() + strtoull(argv[1], NULL, 10) * 1000;
+    require(pthread_create(&thread, NULL, work_beside, NULL) == 0, "pthread_create");
+    puts("ready");
+    fflush(stdout);
+    for (unsigned turn = 0; now_ms() < end; turn++) {
+        if (count < 1000)
+            kept[count++] = keep_for_ever(40000);
+        churn(ring, turn);
+        sleep_us(1000);
+    }
+    printf("%zu\n", count * 40000);
+    __atomic_store_n(&over, true, __ATOMIC_RELAXED);
+    pthread_join(thread, NULL);
+    for (size_t i = 0; i < count; i++)
+        require(*(char *)kept[i] == 1, "a block was overwritten");
+    return 0;
+}

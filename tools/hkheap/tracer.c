@@ -1,0 +1,232 @@
+#include "tracer.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/capability.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "collection.h"
+#include "complain.h"
+#include "heap.skel.h"
+#include "links.h"
+#include "process.h"
+#include "safe_text.h"
+#include "unwind.h"
+
+#define LIBRARIES_MOST 8u
+
+struct tracer {
+    pid_t pid;
+    uint64_t start_time;
+    struct stat executable;
+    struct heap *programs;
+    struct ring_buffer *ring;
+    struct unwinder *unwinder;
+    int links[2 * LIBRARIES_MOST];
+    unsigned link_count;
+    double began;
+    bool ended;
+    struct profile *profile; /* while events are taken */
+};
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_REALTIME, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+/* ---- events ---- */
+
+static int take_event(void *arg, void *data, size_t size)
+{
+    struct tracer *tracer = arg;
+    const struct hk_heap_free *head = data;
+    if (head->kind == HK_HEAP_FREE && size >= sizeof *head) {
+        profile_free_block(tracer->profile, head->address, head->time);
+        return 0;
+    }
+    const struct hk_heap_alloc *sample = data;
+    struct frame frames[PROFILE_DEPTH];
+    bool whole;
+    if (head->kind != HK_HEAP_ALLOC || size < sizeof *sample)
+        return 0;
+    unsigned depth = unwind(tracer->unwinder, sample, frames, PROFILE_DEPTH, &whole);
+    tracer->profile->unwound_short += !whole;
+    profile_alloc(tracer->profile, profile_site(tracer->profile, frames, depth), head->address, sample->size,
+                  sample->weight, head->time);
+    return 0;
+}
+
+bool tracer_poll(struct tracer *tracer, struct profile *profile, int ms)
+{
+    tracer->profile = profile;
+    int result = ring_buffer__poll(tracer->ring, ms);
+    if (result >= 0 || result == -EINTR)
+        return true;
+    complain("can't read what the process tells: %s", strerror(-result));
+    return false;
+}
+
+/* ---- beginning ---- */
+
+static int keep_quiet(enum libbpf_print_level level, const char *format, va_list args)
+{
+    (void)level, (void)format, (void)args;
+    return 0;
+}
+
+static bool load(struct tracer *tracer)
+{
+    bool multi = links_have_multi();
+    int error = 0;
+    libbpf_set_print(keep_quiet);
+    tracer->programs = heap__open();
+    if (tracer->programs != NULL) {
+        tracer->programs->rodata->target = (uint32_t)tracer->pid;
+        if (multi) {
+            bpf_program__set_expected_attach_type(tracer->programs->progs.heap_alloc,
+                                                  (enum bpf_attach_type)LINKS_UPROBE_MULTI);
+            bpf_program__set_expected_attach_type(tracer->programs->progs.heap_free,
+                                                  (enum bpf_attach_type)LINKS_UPROBE_MULTI);
+        }
+        error = heap__load(tracer->programs);
+    }
+    if (tracer->programs == NULL || error != 0) {
+        complain("the BPF programs can't be loaded: %s", strerror(error != 0 ? -error : errno));
+        return false;
+    }
+    tracer->ring = ring_buffer__new(bpf_map__fd(tracer->programs->maps.heap_events), take_event, tracer, NULL);
+    if (tracer->ring == NULL)
+        complain("can't read from the programs: %s", strerror(errno));
+    return tracer->ring != NULL;
+}
+
+/* free first: no block is sampled whose free would not be seen. */
+static bool attach(struct tracer *tracer, const struct library *library)
+{
+    enum hk_link_kind kind = links_have_multi() ? HK_LINK_UPROBE_MULTI : HK_LINK_PERF_EVENT;
+    const int programs[HK_SAMPLE_PROBE_COUNT] = {bpf_program__fd(tracer->programs->progs.heap_alloc),
+                                                 bpf_program__fd(tracer->programs->progs.heap_free)};
+    for (unsigned probe = HK_SAMPLE_PROBE_COUNT; probe-- > 0;) {
+        const struct probe_site *site = &library->sample_probes[probe];
+        if (site->site == 0) {
+            complain("process %d: %s does not sample: it is older than this hkheap", (int)tracer->pid, library->path);
+            return false;
+        }
+        int link = links_attach(kind, programs[probe], library, site, tracer->pid);
+        if (link < 0) {
+            complain("can't attach to process %d: %s", (int)tracer->pid, strerror(errno));
+            return false;
+        }
+        tracer->links[tracer->link_count++] = link;
+    }
+    return true;
+}
+
+static bool attach_all(struct tracer *tracer)
+{
+    struct library libraries[LIBRARIES_MOST];
+    char path[HK_PATH_LENGTH];
+    unsigned count;
+    enum process_found found = library_of_process(tracer->pid, libraries, LIBRARIES_MOST, &count, path);
+    bool attached = found == PROCESS_OK;
+    process_explain(tracer->pid, found, path);
+    for (unsigned i = 0; i < count; i++) {
+        attached = attached && attach(tracer, &libraries[i]);
+        close(libraries[i].fd);
+    }
+    return attached;
+}
+
+static bool look_at_executable(pid_t pid, struct stat *executable)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
+    return stat(path, executable) == 0;
+}
+
+struct tracer *tracer_new(pid_t pid)
+{
+    struct tracer *tracer = grow(NULL, 1, sizeof *tracer);
+    *tracer = (struct tracer){.pid = pid, .began = now()};
+    if (!process_start_time(pid, &tracer->start_time)) {
+        complain("no process %d", (int)pid);
+        free(tracer);
+        return NULL;
+    }
+    look_at_executable(pid, &tracer->executable);
+    if (collection_is_possible() && (tracer->unwinder = unwinder_new(pid)) != NULL && load(tracer) &&
+        attach_all(tracer))
+        return tracer;
+    tracer_free(tracer);
+    return NULL;
+}
+
+void tracer_free(struct tracer *tracer)
+{
+    while (tracer->link_count > 0)
+        close(tracer->links[--tracer->link_count]);
+    ring_buffer__free(tracer->ring);
+    if (tracer->programs != NULL)
+        heap__destroy(tracer->programs);
+    if (tracer->unwinder != NULL)
+        unwinder_free(tracer->unwinder);
+    free(tracer);
+}
+
+/* ---- the head ---- */
+
+bool tracer_lives(const struct tracer *tracer)
+{
+    uint64_t start_time;
+    struct stat executable;
+    return process_start_time(tracer->pid, &start_time) && start_time == tracer->start_time &&
+           look_at_executable(tracer->pid, &executable) && executable.st_ino == tracer->executable.st_ino &&
+           executable.st_dev == tracer->executable.st_dev;
+}
+
+static void read_name(char *safe, size_t size, pid_t pid)
+{
+    char path[64], comm[HK_COMM_LENGTH + 1] = "";
+    snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return;
+    if (fgets(comm, sizeof comm, file) != NULL && size >= SAFE_TEXT_SIZE(HK_COMM_LENGTH)) {
+        comm[strcspn(comm, "\n")] = '\0';
+        safe_text(safe, comm, HK_COMM_LENGTH);
+    }
+    fclose(file);
+}
+
+static uint64_t lost(const struct tracer *tracer, uint32_t kind)
+{
+    uint64_t count = 0;
+    bpf_map_lookup_elem(bpf_map__fd(tracer->programs->maps.heap_lost), &kind, &count);
+    return count;
+}
+
+void tracer_tell(struct tracer *tracer, struct profile *profile)
+{
+    profile->pid = (uint64_t)tracer->pid;
+    read_name(profile->command, sizeof profile->command, tracer->pid);
+    profile->time = now();
+    profile->seconds = profile->time - tracer->began;
+    profile->lost_allocs = lost(tracer, HK_HEAP_LOST_ALLOCS);
+    profile->lost_frees = lost(tracer, HK_HEAP_LOST_FREES);
+    profile->thinned = lost(tracer, HK_HEAP_LOST_THINNED);
+    const char *why = !tracer_lives(tracer)       ? "the process ended, or called exec"
+                      : profile->lost_frees != 0  ? "frees were lost: blocks that seem to live may not"
+                      : profile->lost_allocs != 0 ? "samples were lost"
+                                                  : NULL;
+    profile->why_partial = why;
+    profile->partial = why != NULL;
+}
