@@ -9,6 +9,7 @@
 #include "heap_event.h"
 
 #define RING_BYTES (32u << 20)
+#define TOLD_MOST (1u << 20)
 
 /* Set by the reader. */
 const volatile uint32_t target = 0; /* thread group, in the initial namespace */
@@ -32,11 +33,25 @@ static __always_inline void count_lost(uint32_t kind)
         __sync_fetch_and_add(count, 1);
 }
 
-/* Where the reader falls behind, one in so many samples is told, and stands for all of them. */
-static __always_inline uint64_t thinning(void)
+/* Blocks that were told of: their frees are told too, and no other. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, TOLD_MOST);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, uint64_t);
+    __type(value, uint8_t);
+} heap_told SEC(".maps");
+
+/* Where the reader falls behind, one in so many samples is told, and stands for all of them. 0: none, so that frees find room. */
+static __always_inline uint32_t thinning(void)
 {
-    uint64_t waiting = bpf_ringbuf_query(&heap_events, BPF_RB_AVAIL_DATA);
-    return waiting < RING_BYTES / 4 ? 1 : waiting < RING_BYTES / 2 ? 4 : waiting < RING_BYTES / 4 * 3 ? 16 : 64;
+    uint64_t sixteenths = bpf_ringbuf_query(&heap_events, BPF_RB_AVAIL_DATA) / (RING_BYTES / 16);
+    return sixteenths < 4    ? 1
+           : sixteenths < 8  ? 8
+           : sixteenths < 10 ? 64
+           : sixteenths < 12 ? 512
+           : sixteenths < 14 ? 4096
+                             : 0;
 }
 
 static __always_inline void keep_registers(struct hk_heap_alloc *event, struct pt_regs *ctx)
@@ -58,19 +73,26 @@ int heap_alloc(struct pt_regs *ctx)
 {
     if (bpf_get_current_pid_tgid() >> 32 != target)
         return 0;
-    uint64_t times = thinning();
+    uint32_t times = thinning();
     if (times > 1 && bpf_get_prandom_u32() % times != 0) {
         count_lost(HK_HEAP_LOST_THINNED);
         return 0;
     }
+    uint64_t address = PT_REGS_PARM1(ctx);
+    uint8_t told = 1;
+    if (times == 0 || bpf_map_update_elem(&heap_told, &address, &told, BPF_ANY) != 0) {
+        count_lost(HK_HEAP_LOST_ALLOCS);
+        return 0;
+    }
     struct hk_heap_alloc *event = bpf_ringbuf_reserve(&heap_events, sizeof *event, 0);
     if (!event) {
+        bpf_map_delete_elem(&heap_told, &address);
         count_lost(HK_HEAP_LOST_ALLOCS);
         return 0;
     }
     event->head.kind = HK_HEAP_ALLOC;
     event->head.time = bpf_ktime_get_boot_ns();
-    event->head.address = PT_REGS_PARM1(ctx);
+    event->head.address = address;
     event->size = PT_REGS_PARM2(ctx);
     event->weight = PT_REGS_PARM3(ctx) * times;
     event->tid = (uint32_t)bpf_get_current_pid_tgid();
@@ -91,6 +113,9 @@ int heap_free(struct pt_regs *ctx)
 {
     if (bpf_get_current_pid_tgid() >> 32 != target)
         return 0;
+    uint64_t address = PT_REGS_PARM1(ctx);
+    if (bpf_map_delete_elem(&heap_told, &address) != 0)
+        return 0;
     struct hk_heap_free *event = bpf_ringbuf_reserve(&heap_events, sizeof *event, 0);
     if (!event) {
         count_lost(HK_HEAP_LOST_FREES);
@@ -98,7 +123,7 @@ int heap_free(struct pt_regs *ctx)
     }
     event->kind = HK_HEAP_FREE;
     event->time = bpf_ktime_get_boot_ns();
-    event->address = PT_REGS_PARM1(ctx);
+    event->address = address;
     bpf_ringbuf_submit(event, 0);
     return 0;
 }

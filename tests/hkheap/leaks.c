@@ -2,7 +2,8 @@
  * pointers, as distributions do.
  *
  *   leaks SECONDS     every ms: 1 block of 40,000 bytes that is kept by keep_for_ever() up to 1,000 of them, and 20 blocks of 2,000 bytes
- *                     that churn() frees 10 ms later; a thread does the latter too. Prints what is kept, in bytes, at the end. */
+ *                     that churn() frees 10 ms later; a thread does the latter too. Prints what is kept, in bytes, at the end.
+ *   leaks burst       waits for a line, allocates and frees 1,000,000 blocks of 2,000 bytes as fast as it can, says so, and sleeps */
 #include <pthread.h>
 
 #include "../behaviour/check.h"
@@ -38,13 +39,28 @@ __attribute__((noinline)) static void *work_beside(void *arg)
     return arg;
 }
 
+static int burst(void)
+{
+    puts("ready");
+    fflush(stdout);
+    getchar();
+    for (unsigned i = 0; i < 1000000; i++)
+        free(take(2000));
+    puts("done");
+    fflush(stdout);
+    sleep_us(30000000);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static void *kept[1000];
     void *ring[200] = {NULL};
     pthread_t thread;
     size_t count = 0;
-    require(argc == 2, "usage: leaks SECONDS");
+    require(argc == 2, "usage: leaks SECONDS|burst");
+    if (strcmp(argv[1], "burst") == 0)
+        return burst();
     uint64_t end = now_ms() + strtoull(argv[1], NULL, 10) * 1000;
     require(pthread_create(&thread, NULL, work_beside, NULL) == 0, "pthread_create");
     puts("ready");

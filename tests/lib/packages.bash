@@ -28,6 +28,9 @@ elfutils/libdwfl.h                  libdw-dev
 fuse3/fuse.h                        libfuse3-dev
 valgrind                            valgrind
 jansson.h                           libjansson-dev
+zlib.h                              zlib1g-dev
+chromium                            chromium
+go                                  golang-go
 ncursesw/curses.h                   libncurses-dev
 tmux                                tmux
 sys/sdt.h                           systemtap-sdt-dev

@@ -246,7 +246,7 @@ static int watch(const struct options *options)
             put = true;
         }
     }
-    good = good && tracer_poll(tracer, profile, 0);
+    good = good && tracer_finish(tracer, profile);
     progress(profile, 0, true);
     tracer_tell(tracer, profile);
     if (good && (!put || options->command == RECORD || options->interval == 0))

@@ -15,7 +15,8 @@ void output_text(FILE *out, const struct profile *profile, enum profile_order or
 /* A line for each stack, outermost first, and its bytes: what flamegraph.pl and speedscope read. Growth below 0 is left out. */
 void output_folded(FILE *out, const struct profile *profile, enum profile_order order);
 
-/* A flame graph in a file of its own: any browser shows it; a click zooms, Ctrl-F searches. */
+/* A flame graph in a file of its own: any browser shows it; a click zooms, Ctrl-F
+ * searches, and so do #z=FUNCTION and #s=TEXT behind its address. */
 void output_svg(FILE *out, const struct profile *profile, enum profile_order order);
 
 /* pprof's profile.proto, gzipped: live and allocated, in blocks and bytes. False: it could not be written. */

@@ -133,6 +133,10 @@ static const char script[] =
     "document.addEventListener('keydown',function(e){if(e.ctrlKey&&e.key==='f'){e.preventDefault();search(prompt('"
     "Search for',q));}\n"
     " if(e.key==='Escape'){q='';zoom(null);}});\n"
+    "location.hash.slice(1).split('&').forEach(function(p){var "
+    "n=decodeURIComponent(p.slice(2));if(p.slice(0,2)==='s=')search(n);\n"
+    " if(p.slice(0,2)==='z=')zoom(fs.filter(function(g){return "
+    "g.querySelector('text').getAttribute('data-n')===n;})[0]);});\n"
     "draw();\n";
 
 void output_svg(FILE *out, const struct profile *profile, enum profile_order order)

@@ -100,7 +100,7 @@ void output_text(FILE *out, const struct profile *profile, enum profile_order or
     double total = profile_total(profile, order).bytes;
     size_t shown = 0;
     for (; shown < profile->site_count && (top == 0 || shown < top); shown++) {
-        if (order != BY_GROWTH && profile_bytes(profile->sites[shown], order) < 0.5)
+        if (fabs(profile_bytes(profile->sites[shown], order)) < 0.5)
             break;
         fputc('\n', out);
         put_site(out, profile->sites[shown], order, total);

@@ -3,7 +3,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <linux/capability.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,9 +31,9 @@ struct tracer {
     struct unwinder *unwinder;
     int links[2 * LIBRARIES_MOST];
     unsigned link_count;
-    double began;
-    bool ended;
+    double began, ended;     /* since the epoch; 0: not yet */
     struct profile *profile; /* while events are taken */
+    double until;            /* when taking them ends, however many more there are */
 };
 
 static double now(void)
@@ -49,10 +49,8 @@ static int take_event(void *arg, void *data, size_t size)
 {
     struct tracer *tracer = arg;
     const struct hk_heap_free *head = data;
-    if (head->kind == HK_HEAP_FREE && size >= sizeof *head) {
+    if (head->kind == HK_HEAP_FREE && size >= sizeof *head)
         profile_free_block(tracer->profile, head->address, head->time);
-        return 0;
-    }
     const struct hk_heap_alloc *sample = data;
     struct frame frames[PROFILE_DEPTH];
     bool whole;
@@ -62,17 +60,38 @@ static int take_event(void *arg, void *data, size_t size)
     tracer->profile->unwound_short += !whole;
     profile_alloc(tracer->profile, profile_site(tracer->profile, frames, depth), head->address, sample->size,
                   sample->weight, head->time);
-    return 0;
+    return now() < tracer->until ? 0 : -ETIME; /* this one is taken */
+}
+
+static bool went_well(int result)
+{
+    if (result >= 0 || result == -EINTR || result == -ETIME)
+        return true;
+    complain("can't read what the process tells: %s", strerror(-result));
+    return false;
 }
 
 bool tracer_poll(struct tracer *tracer, struct profile *profile, int ms)
 {
     tracer->profile = profile;
-    int result = ring_buffer__poll(tracer->ring, ms);
-    if (result >= 0 || result == -EINTR)
-        return true;
-    complain("can't read what the process tells: %s", strerror(-result));
-    return false;
+    tracer->until = now() + ms / 1000.0;
+    return went_well(ring_buffer__poll(tracer->ring, ms));
+}
+
+static void detach(struct tracer *tracer)
+{
+    if (tracer->link_count > 0)
+        tracer->ended = now();
+    while (tracer->link_count > 0)
+        close(tracer->links[--tracer->link_count]);
+}
+
+bool tracer_finish(struct tracer *tracer, struct profile *profile)
+{
+    detach(tracer);
+    tracer->profile = profile;
+    tracer->until = INFINITY;
+    return went_well(ring_buffer__consume(tracer->ring));
 }
 
 /* ---- beginning ---- */
@@ -131,14 +150,15 @@ static bool attach(struct tracer *tracer, const struct library *library)
     return true;
 }
 
-static bool attach_all(struct tracer *tracer)
+/* Load and attach, once it is known that there is what to attach to. */
+static bool begin(struct tracer *tracer)
 {
     struct library libraries[LIBRARIES_MOST];
     char path[HK_PATH_LENGTH];
     unsigned count;
     enum process_found found = library_of_process(tracer->pid, libraries, LIBRARIES_MOST, &count, path);
-    bool attached = found == PROCESS_OK;
     process_explain(tracer->pid, found, path);
+    bool attached = found == PROCESS_OK && (tracer->unwinder = unwinder_new(tracer->pid)) != NULL && load(tracer);
     for (unsigned i = 0; i < count; i++) {
         attached = attached && attach(tracer, &libraries[i]);
         close(libraries[i].fd);
@@ -163,8 +183,7 @@ struct tracer *tracer_new(pid_t pid)
         return NULL;
     }
     look_at_executable(pid, &tracer->executable);
-    if (collection_is_possible() && (tracer->unwinder = unwinder_new(pid)) != NULL && load(tracer) &&
-        attach_all(tracer))
+    if (collection_is_possible() && begin(tracer))
         return tracer;
     tracer_free(tracer);
     return NULL;
@@ -172,9 +191,9 @@ struct tracer *tracer_new(pid_t pid)
 
 void tracer_free(struct tracer *tracer)
 {
-    while (tracer->link_count > 0)
-        close(tracer->links[--tracer->link_count]);
-    ring_buffer__free(tracer->ring);
+    detach(tracer);
+    if (tracer->ring != NULL)
+        ring_buffer__free(tracer->ring);
     if (tracer->programs != NULL)
         heap__destroy(tracer->programs);
     if (tracer->unwinder != NULL)
@@ -218,7 +237,7 @@ void tracer_tell(struct tracer *tracer, struct profile *profile)
 {
     profile->pid = (uint64_t)tracer->pid;
     read_name(profile->command, sizeof profile->command, tracer->pid);
-    profile->time = now();
+    profile->time = tracer->ended != 0 ? tracer->ended : now();
     profile->seconds = profile->time - tracer->began;
     profile->lost_allocs = lost(tracer, HK_HEAP_LOST_ALLOCS);
     profile->lost_frees = lost(tracer, HK_HEAP_LOST_FREES);

@@ -17,6 +17,9 @@ void tracer_free(struct tracer *tracer);
 /* Take into the profile what has come within `ms`. False: reading failed, with a message. */
 bool tracer_poll(struct tracer *tracer, struct profile *profile, int ms);
 
+/* Watch no more, and take what was told and waits. */
+bool tracer_finish(struct tracer *tracer, struct profile *profile);
+
 /* Bring the profile's head up to date: its time, what was lost, and whether it is partial. */
 void tracer_tell(struct tracer *tracer, struct profile *profile);
 

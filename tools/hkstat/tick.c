@@ -164,12 +164,22 @@ static void drop_process(void *process)
     free(((struct tick_process *)process)->classes);
 }
 
+/* What a record can hold: so that what is computed from it is the same live and in a replay. */
+static void limit_account(struct hk_class_account *account)
+{
+    uint64_t *counts = (uint64_t *)(void *)account;
+    for (size_t i = FIRST_COUNT; i < HK_ACCOUNT_WORDS; i++)
+        if (counts[i] > TICK_MOST)
+            counts[i] = TICK_MOST;
+}
+
 static void finish_process(struct tick_process *process)
 {
     put_in_order(process->classes, &process->class_count, sizeof *process->classes, compare_classes, NULL);
     process->now = (struct hk_totals){.processes = 1};
     for (size_t i = 0; i < process->class_count; i++) {
         const struct hk_class_account *account = &process->classes[i].now;
+        limit_account(&process->classes[i].now);
         add_account(&process->now.account, account);
         for (size_t reason = 0; reason < HK_DRAIN_REASONS; reason++)
             process->now.drain_bytes[reason] = tick_add(process->now.drain_bytes[reason],
@@ -201,6 +211,8 @@ void tick_finish(struct tick *tick)
         finish_process(&tick->processes[i]);
         add_totals(&tick->total, &tick->processes[i].now);
     }
+    for (size_t i = 0; i < tick->ended_count; i++)
+        limit_account(&tick->ended[i].sums.totals.account);
     put_in_order(tick->ended, &tick->ended_count, sizeof *tick->ended, compare_ended, NULL);
 }
 
