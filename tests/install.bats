@@ -53,6 +53,7 @@ LIB/libhakmem.so.${version%%.*}
 LIB/libhakmem.so.$version
 LIB/pkgconfig/hakmem.pc
 bin/hakmem-run
+bin/hkheap
 bin/hkstat
 bin/hkstat-bpftool
 include/hakmem.h
@@ -80,6 +81,7 @@ share/hakmem/hakmem_overview_example.txt
 share/hakmem/hakmem_shared_fail.bt
 share/hakmem/hakmem_shared_fail_example.txt
 share/man/man1/hakmem-run.1
+share/man/man1/hkheap.1
 share/man/man1/hkstat-bpftool.1
 share/man/man1/hkstat.1
 share/man/man3/libhakmem.3

@@ -55,7 +55,7 @@ directions() {
 
 @test "the manual pages render without a warning" {
     require_command man
-    for page in hakmem-run.1 hakmem.7 hkstat-bpftool.1 libhakmem.3; do
+    for page in hakmem-run.1 hakmem.7 hkheap.1 hkstat-bpftool.1 libhakmem.3; do
         run --separate-stderr env LC_ALL=C.UTF-8 man --warnings -l "$HAKMEM_SOURCE/tools/$page"
         [ "$status" -eq 0 ]
         [ -z "$stderr" ] || fail "$page: $stderr"
@@ -64,7 +64,7 @@ directions() {
 }
 
 @test "the page of each tool, and of the library, says what it costs" {
-    for page in hakmem-run.1 hakmem.7 hkstat.1 hkstat-bpftool.1 libhakmem.3; do
+    for page in hakmem-run.1 hakmem.7 hkheap.1 hkstat.1 hkstat-bpftool.1 libhakmem.3; do
         grep -q '^\.SH OVERHEAD$' "$HAKMEM_SOURCE/tools/$page" || fail "$page has no section on overhead"
     done
 }

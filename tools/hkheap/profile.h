@@ -37,10 +37,10 @@ struct site {
 
 struct profile {
     uint64_t pid;
-    char command[128]; /* safe text */
-    double time, seconds;              /* since the epoch, of the end; how long it was watched */
-    bool partial;                      /* the process ended, or samples were lost */
-    const char *why_partial;           /* NULL: it is not */
+    char command[128];       /* safe text */
+    double time, seconds;    /* since the epoch, of the end; how long it was watched */
+    bool partial;            /* the process ended, or samples were lost */
+    const char *why_partial; /* NULL: it is not */
     uint64_t lost_allocs, lost_frees, thinned, unwound_short;
     struct site **sites;
     size_t site_count;
