@@ -104,7 +104,7 @@ int heap_alloc(struct pt_regs *ctx)
             0)
             break;
     event->stack_length = pieces * HK_HEAP_PIECE;
-    bpf_ringbuf_submit(event, 0);
+    bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP); /* the reader looks by itself */
     return 0;
 }
 
@@ -124,7 +124,7 @@ int heap_free(struct pt_regs *ctx)
     event->kind = HK_HEAP_FREE;
     event->time = bpf_ktime_get_boot_ns();
     event->address = address;
-    bpf_ringbuf_submit(event, 0);
+    bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP); /* the reader looks by itself */
     return 0;
 }
 
