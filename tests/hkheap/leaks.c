@@ -1,7 +1,7 @@
 /* leaks - a load whose memory is known: holds some, gives most back, in functions whose names the profile must tell. Built without frame
  * pointers, as distributions do.
  *
- *   leaks SECONDS     every ms: 1 block of 40,000 bytes that is kept by keep_for_ever() up to 1,000 of them, and 20 blocks of 2,000 bytes
+ *   leaks SECONDS     every ms: 1 block of 40,000 bytes that is kept by keep_for_ever() up to 4,000 of them, and 20 blocks of 2,000 bytes
  *                     that churn() frees 10 ms later; a thread does the latter too. Prints what is kept, in bytes, at the end.
  *   leaks burst       waits for a line, allocates and frees 1,000,000 blocks of 2,000 bytes as fast as it can, says so, and sleeps */
 #include <pthread.h>
@@ -54,7 +54,7 @@ static int burst(void)
 
 int main(int argc, char **argv)
 {
-    static void *kept[1000];
+    static void *kept[4000];
     void *ring[200] = {NULL};
     pthread_t thread;
     size_t count = 0;
@@ -66,7 +66,7 @@ int main(int argc, char **argv)
     puts("ready");
     fflush(stdout);
     for (unsigned turn = 0; now_ms() < end; turn++) {
-        if (count < 1000)
+        if (count < 4000)
             kept[count++] = keep_for_ever(40000);
         churn(ring, turn);
         sleep_us(1000);

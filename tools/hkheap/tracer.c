@@ -32,6 +32,7 @@ struct tracer {
     int links[2 * LIBRARIES_MOST];
     unsigned link_count;
     double began, ended;     /* since the epoch; 0: not yet */
+    uint64_t last_time;      /* what happened later, in ns since boot, is left out: the links end one after the other */
     struct profile *profile; /* while events are taken */
     double until;            /* when taking them ends, however many more there are */
 };
@@ -49,7 +50,9 @@ static int take_event(void *arg, void *data, size_t size)
 {
     struct tracer *tracer = arg;
     const struct hk_heap_free *head = data;
-    if (head->kind == HK_HEAP_FREE && size >= sizeof *head)
+    if (size < sizeof *head || head->time > tracer->last_time)
+        return 0;
+    if (head->kind == HK_HEAP_FREE)
         profile_free_block(tracer->profile, head->address, head->time);
     const struct hk_heap_alloc *sample = data;
     struct frame frames[PROFILE_DEPTH];
@@ -84,8 +87,12 @@ bool tracer_poll(struct tracer *tracer, struct profile *profile, int ms)
 
 static void detach(struct tracer *tracer)
 {
-    if (tracer->link_count > 0)
+    struct timespec boot;
+    if (tracer->link_count > 0) {
+        clock_gettime(CLOCK_BOOTTIME, &boot);
+        tracer->last_time = (uint64_t)boot.tv_sec * 1000000000u + (uint64_t)boot.tv_nsec;
         tracer->ended = now();
+    }
     while (tracer->link_count > 0)
         close(tracer->links[--tracer->link_count]);
 }
@@ -180,7 +187,7 @@ static bool look_at_executable(pid_t pid, struct stat *executable)
 struct tracer *tracer_new(pid_t pid)
 {
     struct tracer *tracer = grow(NULL, 1, sizeof *tracer);
-    *tracer = (struct tracer){.pid = pid, .began = now()};
+    *tracer = (struct tracer){.pid = pid, .began = now(), .last_time = UINT64_MAX};
     if (!process_start_time(pid, &tracer->start_time)) {
         complain("no process %d", (int)pid);
         free(tracer);
