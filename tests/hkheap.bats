@@ -81,7 +81,7 @@ recorded() {
 @test "the flame graph works in a browser: names, zoom, search" {
     local page
     require_command chromium
-    start_leaks 20
+    start_leaks 20 HAKMEM_CONF=sample:64k
     recorded 2
     "$HKHEAP" show "$PROFILE" -f svg -o "$BATS_TEST_TMPDIR/heap.svg"
     python3 -c 'import sys, xml.dom.minidom; xml.dom.minidom.parse(sys.argv[1])' "$BATS_TEST_TMPDIR/heap.svg"

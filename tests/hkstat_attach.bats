@@ -246,6 +246,7 @@ median() {
     env "LD_PRELOAD=$LIBRARY" python3 -S -c 'while True: open("/dev/null").close()' &
     pid=$!
     STARTED+=" $pid"
+    wait_for 10 grep -qF "$LIBRARY" "/proc/$pid/maps"
     python3 - "$pid" "$states" <<'PYTHON' &
 import sys, time
 seen, end = set(), time.monotonic() + 20
