@@ -99,9 +99,9 @@ recorded() {
 
 @test "growth: every interval tells what came since the one before" {
     start_leaks 20
-    run "$HKHEAP" -p "$PID" -s 2.5 -i 1 --by growth -n 1
-    [ "$status" -eq 0 ] && [ "$(grep -c '^process ' <<<"$output")" -eq 2 ] || fail "$output"
-    [ "$(grep -c 'keep_for_ever' <<<"$output")" -eq 2 ] || fail "$output"
+    run "$HKHEAP" -p "$PID" -s 3.5 -i 1 --by growth -n 1
+    [ "$status" -eq 0 ] && [ "$(grep -c '^process ' <<<"$output")" -ge 2 ] || fail "$output"
+    [ "$(grep -c 'keep_for_ever' <<<"$output")" -eq "$(grep -c '^process ' <<<"$output")" ] || fail "$output"
 }
 
 @test "python: the interpreter's stacks are whole" {
@@ -145,10 +145,10 @@ while time.time() < end:
 }
 
 @test "a process that ends or calls exec meanwhile: what is known is shown, and marked" {
-    start_leaks 2
+    start_leaks 5
     run "$HKHEAP" -p "$PID" -s 30
     [ "$status" -eq 0 ] && [[ "$output" == *"PARTIAL: the process ended, or called exec"*keep_for_ever* ]] || fail "$output"
-    LD_PRELOAD=$LIBRARY sh -c 'for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 0.1; done; LD_PRELOAD= exec sleep 20' 3>&- &
+    LD_PRELOAD=$LIBRARY sh -c 'for i in $(seq 50); do sleep 0.1; done; LD_PRELOAD= exec sleep 20' 3>&- &
     PID=$!
     STARTED+=" $PID"
     wait_for 10 grep -q "$LIBRARY" "/proc/$PID/maps"
@@ -157,7 +157,7 @@ while time.time() < end:
 }
 
 @test "hkheap killed: nothing is left, and the process goes on" {
-    start_leaks 4
+    start_leaks 8
     "$HKHEAP" -p "$PID" >/dev/null 3>&- &
     local watcher=$!
     wait_for 10 sh -c "bpftool prog | grep -q heap_alloc"
