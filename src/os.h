@@ -74,6 +74,9 @@ HK_HIDDEN void os_drop_target(void *target, size_t len);
  * where it was, and the target is no more. */
 HK_HIDDEN bool os_move(void *ptr, size_t old_len, void *target, size_t new_len);
 
+/* Whether the word at ptr, which may be no address any longer, reads `value`. True if the kernel does not tell. errno kept. */
+HK_HIDDEN bool os_still_reads(const uint32_t *ptr, uint32_t value);
+
 /* Whether os_move_pages() is worth a try: not on Linux before 5.7, nor in memory that is locked (mlockall), since the kernel
  * would unlock all around it. errno kept. */
 HK_HIDDEN bool os_can_move_pages(void *ptr, size_t len);

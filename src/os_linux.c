@@ -416,6 +416,16 @@ static bool reads_as(uint32_t *ptr, uint32_t value)
     return syscall(SYS_futex, ptr, FUTEX_WAIT_PRIVATE, value, &at_once, NULL, 0) != 0 && errno == ETIMEDOUT;
 }
 
+/* FUTEX_CMP_REQUEUE compares, and here has nobody to wake. */
+bool os_still_reads(const uint32_t *ptr, uint32_t value)
+{
+    int saved = errno;
+    bool otherwise = syscall(SYS_futex, ptr, FUTEX_CMP_REQUEUE_PRIVATE, 0, 0, ptr, value) != 0 &&
+                     (errno == EAGAIN || errno == EFAULT);
+    errno = saved;
+    return !otherwise;
+}
+
 /* Where the kernel refuses, it may have dropped the target already, and another thread may have mapped something there: a
  * random word in it tells whether it is still ours to unmap. */
 bool os_move(void *ptr, size_t old_len, void *target, size_t new_len)

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "../probes/probe.h"
@@ -19,10 +20,13 @@
 
 #define ENDED ((struct hk_thread *)1) /* hk_tls.self of a thread whose cache is gone */
 #define EXIT_ROUNDS \
-    3u /* so many times the key's destructor waits for those of other keys; POSIX promises four rounds */
+    2u /* so often the key's destructor is called before the cache goes: after those of other keys. Of four rounds that there are, since a
+        * thread may first come here in one of them */
+#define GONE_LOOKS 2u /* threads that each new one looks at, whether they are still there */
 
 static struct hk_lock threads_lock = HK_LOCK_FREE;
 static struct hk_thread *threads;           /* lock: threads */
+static struct hk_thread *next_look;         /* lock: threads; of those, or NULL to begin anew */
 static pthread_key_t exit_key;              /* const: after thread_init() */
 static bool have_key;                       /* const: after thread_init() */
 static bool caches_allowed;                 /* any: set once */
@@ -33,6 +37,8 @@ volatile uint32_t *thread_fork_token = &no_token;
 
 static void unlink_thread(struct hk_thread *thread)
 {
+    if (next_look == thread)
+        next_look = thread->next;
     *(thread->prev != NULL ? &thread->prev->next : &threads) = thread->next;
     if (thread->next != NULL)
         thread->next->prev = thread->prev;
@@ -45,6 +51,38 @@ static bool is_first_in_a_while(uint64_t *last_ms, uint64_t now_ms)
         return false;
     atomic_store_relaxed(last_ms, now_ms);
     return true;
+}
+
+/* Whether a thread ended without a word, its TLS no more or another's: one that came here first in the last rounds of destructors,
+ * when the key's is called no more. */
+static bool is_gone(const struct hk_thread *thread)
+{
+    uint32_t word; /* the first of its hk_tls.self, which it has as long as it is in the list */
+    memcpy(&word, &thread, sizeof word);
+    return !os_still_reads((const uint32_t *)(const void *)&thread->tls->self, word);
+}
+
+static void leave(struct hk_thread *thread)
+{
+    unlink_thread(thread);
+    uint64_t alive = atomic_sub_relaxed(&hk_account.capacity.threads, 1) - 1;
+    HK_PROBE_FIRE(thread_exit, thread, alive);
+}
+
+/* So that the list does not grow by those that are gone. */
+static void forget_gone(void)
+{
+    for (unsigned looks = 0; looks < GONE_LOOKS; looks++) {
+        struct hk_thread *thread = next_look != NULL ? next_look : threads;
+        if (thread == NULL)
+            return;
+        next_look = thread->next;
+        if (!is_gone(thread))
+            continue;
+        leave(thread);
+        cache_forgo(thread);
+        meta_free(thread, sizeof *thread);
+    }
 }
 
 static struct hk_thread *thread_begin(void)
@@ -65,14 +103,15 @@ static struct hk_thread *thread_begin(void)
     }
     thread->limit = HK_OWN_LIMIT < hk_config.cache ? HK_OWN_LIMIT : hk_config.cache;
     hk_lock(&threads_lock);
+    forget_gone();
     thread->next = threads;
     if (threads != NULL)
         threads->prev = thread;
     threads = thread;
     uint64_t alive = atomic_add_relaxed(&hk_account.capacity.threads, 1) + 1;
     HK_PROBE_FIRE(thread_start, thread, alive); /* under the lock: events come in the order of their count */
+    hk_tls.self = thread; /* as long as it is in the list; and before pthread_setspecific, which may allocate */
     hk_unlock(&threads_lock);
-    hk_tls.self = thread; /* before pthread_setspecific, which may allocate */
     if (have_key)
         pthread_setspecific(exit_key, thread);
     errno = saved;
@@ -90,11 +129,9 @@ void thread_end(void)
     /* From here on every call of this thread takes the slow path, and is served without a cache. */
     for (unsigned code = 0; code < HK_BINS; code++)
         hk_bin_close(&hk_tls.bins[code]);
-    hk_tls.self = ENDED;
     hk_lock(&threads_lock);
-    unlink_thread(thread);
-    uint64_t alive = atomic_sub_relaxed(&hk_account.capacity.threads, 1) - 1;
-    HK_PROBE_FIRE(thread_exit, thread, alive);
+    leave(thread);
+    hk_tls.self = ENDED;
     hk_unlock(&threads_lock);
     meta_free(thread, sizeof *thread);
 }
@@ -138,6 +175,8 @@ bool thread_lists_hold(unsigned class_idx, const void *block)
     bool holds = false;
     hk_lock(&threads_lock);
     for (const struct hk_thread *thread = threads; thread != NULL && !holds; thread = thread->next) {
+        if (is_gone(thread))
+            continue;
         void *head = atomic_load_relaxed(&thread->tls->bins[class_idx + 1].head);
         holds = shared_pool_list_holds(class_idx, hk_end_to_null(head), block);
     }
@@ -193,7 +232,8 @@ static void adopt_others(void)
         next = thread->next;
         if (thread == self)
             continue;
-        for (unsigned class_idx = 0; class_idx < HK_CACHED_CLASSES; class_idx++)
+        bool gone = is_gone(thread);
+        for (unsigned class_idx = 0; class_idx < HK_CACHED_CLASSES && !gone; class_idx++)
             adopt(thread, class_idx);
         unlink_thread(thread);
         meta_free(thread, sizeof *thread);
@@ -204,6 +244,7 @@ static void adopt_others(void)
 static void forget_others(void)
 {
     threads = hk_tls.self != ENDED ? hk_tls.self : NULL;
+    next_look = NULL;
     if (threads != NULL)
         threads->next = threads->prev = NULL;
 }

@@ -552,6 +552,11 @@ void cache_end(void)
     lower_limit(hk_tls.self, HK_OWN_LIMIT);
 }
 
+void cache_forgo(struct hk_thread *thread)
+{
+    lower_limit(thread, HK_OWN_LIMIT);
+}
+
 void cache_after_fork(void)
 {
     const struct hk_thread *thread = thread_enter();

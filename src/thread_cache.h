@@ -36,6 +36,10 @@ HK_HIDDEN void cache_drain_all(enum hk_drain_reason reason);
 /* At a thread's end: the same, and what it claimed is free for others. The thread has a cache. */
 HK_HIDDEN void cache_end(void);
 
+/* The same of a thread that ended without a word: what its lists held is lost. */
+struct hk_thread;
+HK_HIDDEN void cache_forgo(struct hk_thread *thread);
+
 /* In a child of fork: the other threads' shares of what caches may hold are free. */
 HK_HIDDEN void cache_after_fork(void);
 

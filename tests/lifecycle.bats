@@ -44,6 +44,13 @@ with_library() {
     on late_thread "$rounds"
 }
 
+@test "threads whose first call comes from such a destructor, in whatever round, leave nothing that needs their stacks" {
+    local count=400
+    ! full_tier || count=20000
+    on last_round "$count"
+    HAKMEM_CONF=cache:0 on last_round "$count"
+}
+
 @test "a process ends in every way with handlers and destructors that allocate and free" {
     local way
     for way in return exit quick thread main_first running; do
