@@ -121,12 +121,14 @@ static struct slab *drop(unsigned class_idx, struct slab *run)
 
 /* ---- without a lock ---- */
 
-/* Make it read as zeros. True: by giving its pages back. */
+/* Make it read as zeros. True: by giving its pages back; not those that the program locked. errno kept. */
 static bool wipe(struct slab *run)
 {
     size_t bytes = (size_t)run->units << HK_UNIT_SHIFT;
+    int saved = errno;
     if (os_purge(run->base, bytes))
         return true;
+    errno = saved;
     memset(run->base, 0, bytes);
     return false;
 }

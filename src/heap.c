@@ -456,12 +456,14 @@ void heap_free_sized(void *ptr, size_t size, size_t align)
 size_t heap_trim(size_t keep)
 {
     heap_init();
+    int saved = errno;
     uint64_t now_ms = os_now_ms(), mapped = atomic_load_relaxed(&os_account.mapped);
     cache_drain_all(DRAIN_TRIM);
     quarantine_flush();
     size_t purged = shared_pool_decay(now_ms, 0);
     ace_decay(now_ms, 0);
     purged += superslab_purge(now_ms, 0, keep);
+    errno = saved; /* pages that the program locked are refused */
     /* What was unmapped may have been purged before: the greater of the two is what surely went back. */
     uint64_t left = atomic_load_relaxed(&os_account.mapped);
     return mapped > left && mapped - left > purged ? mapped - left : purged;

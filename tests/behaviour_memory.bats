@@ -49,6 +49,14 @@ tier() {
     hk_preload HAKMEM_CONF=superslabs:1 goes_back "$(tier 128 1024)" last sparse 40
 }
 
+@test "calls keep errno where the program locked memory, which the kernel then does not take back" {
+    local conf
+    for conf in "" harden:1 region:0 guard:1 decay_ms:0,retain:0 harden:1,decay_ms:0; do
+        run hk_preload "HAKMEM_CONF=$conf" locked
+        [ "$status" -eq 0 ] && [ "$output" = good ] || fail "$conf: $status: $output"
+    done
+}
+
 @test "a program that allocates a few blocks peaks at 3 MiB at most" {
     local without with
     without=$(few_blocks)
