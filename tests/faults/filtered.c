@@ -29,7 +29,7 @@ static const struct {
     CALL(close),         CALL(write),           CALL(rt_sigprocmask),
     CALL(rt_sigpending), CALL(rt_sigtimedwait), CALL(rt_sigaction),
     CALL(rt_sigreturn),  CALL(gettid),          CALL(getpid),
-    CALL(tgkill),        CALL(getppid),
+    CALL(tgkill),        CALL(getppid),         CALL(msync),
 };
 
 static void filter(int count, char **names)
@@ -61,6 +61,9 @@ int main(int argc, char **argv)
     static void *blocks[20000];
     filter(argc - 1, argv + 1);
     uint64_t random = 7;
+    char *run = realloc(take(700 * KIB), 3 * MIB); /* while nothing waits to which it could be copied */
+    require(run != NULL, "a run that grows");
+    free(run);
     for (unsigned round = 0; round < 3; round++) {
         for (unsigned i = 0; i < 20000; i++) {
             blocks[i] = malloc(random_between(&random, 1, i % 100 == 0 ? 400000 : 2000));
