@@ -130,6 +130,12 @@ static void fill_zero(struct huge *h)
         memset(h->base, 0, h->size);
 }
 
+/* What is asked of the kernel at once. */
+static size_t with_alignment(size_t map_len, size_t align)
+{
+    return map_len < SIZE_MAX - align ? map_len + align : SIZE_MAX;
+}
+
 void *ace_huge_alloc(unsigned class_idx, size_t size, size_t align, bool zero, bool cached)
 {
     int saved = errno;
@@ -143,7 +149,7 @@ void *ace_huge_alloc(unsigned class_idx, size_t size, size_t align, bool zero, b
         if (h == NULL)
             h = huge_map(map_len, align);
         if (h == NULL) {
-            reclaim_everything();
+            reclaim_everything(with_alignment(map_len, align));
             h = huge_map(map_len, align);
         }
         if (h == NULL) {
@@ -264,7 +270,7 @@ static bool grow(struct huge *h, size_t map_len, size_t align)
         return true;
     if (errno != ENOMEM)
         return false;
-    reclaim_everything();
+    reclaim_everything(with_alignment(map_len, align));
     return huge_remap(h, map_len, align);
 }
 

@@ -35,6 +35,10 @@ HK_HIDDEN uint64_t os_address_space_limit(void);
  * limit; UINT64_MAX when there is none below the machine's memory. Reads /proc and /sys; allocates nothing. */
 HK_HIDDEN uint64_t os_memory_limit(void);
 
+/* Whether the process has no `len` bytes of addresses in a row, but might if it gave some back: not where no process has so many, nor
+ * where another limit is in the way (RLIMIT_DATA, max_map_count, overcommit). errno kept. */
+HK_HIDDEN bool os_lacks_addresses(size_t len);
+
 /* Reserve `len` bytes of address space, PROT_NONE, left out of core dumps. NULL when refused. */
 HK_HIDDEN void *os_reserve(size_t len, size_t align);
 

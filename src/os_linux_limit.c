@@ -1,8 +1,9 @@
-/* os_linux_limit.c - which of the kernel's limits a refused request ran into, as far as /proc and the resource limits tell. */
+/* os_linux_limit.c - which of the kernel's limits a refused request ran into, as far as /proc, the resource limits and a try tell. */
 #include "os.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -165,4 +166,24 @@ enum os_limit os_limit_hit(size_t len, int error)
     enum os_limit limit = find_limit(len);
     errno = saved;
     return limit;
+}
+
+static bool can_reserve(size_t len)
+{
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    void *ptr = (void *)syscall(SYS_mmap, NULL, len, PROT_NONE, flags, -1, 0L);
+    if (ptr == MAP_FAILED)
+        return false;
+    syscall(SYS_munmap, ptr, len);
+    return true;
+}
+
+bool os_lacks_addresses(size_t len)
+{
+    uint64_t limit = os_address_space_limit();
+    int saved = errno;
+    bool lacks = len <= limit && len >> ADDRESS_BITS == 0 && !can_reserve(len) &&
+                 (limit != UINT64_MAX || can_reserve(os_page_size)); /* else all mappings are used up */
+    errno = saved;
+    return lacks;
 }

@@ -148,7 +148,7 @@ size_t reclaim_decay(uint64_t now_ms)
     return purged;
 }
 
-void reclaim_everything(void)
+void reclaim_everything(size_t wanted)
 {
     int saved = errno;
     uint64_t now_ms = os_now_ms();
@@ -158,7 +158,8 @@ void reclaim_everything(void)
     ace_decay(now_ms, 0);
     shared_pool_decay(now_ms, 0);
     superslab_purge(now_ms, 0, 0);
-    superslab_shrink_region();
+    if (os_lacks_addresses(wanted))
+        superslab_shrink_region();
     errno = saved;
 }
 

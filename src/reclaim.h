@@ -130,9 +130,10 @@ HK_HIDDEN size_t reclaim_decay(uint64_t now_ms);
 /* const: after heap_init(). Empties the calling thread's cache, which stands above this layer. */
 extern HK_HIDDEN void (*reclaim_own_cache)(void);
 
-/* MapFail: purge every cache, the calling thread's included, and shrink the region, so that the caller may try once more. Takes ACE's, the pools'
- * and the superslab lock, one at a time: the caller holds none. errno kept. */
-HK_HIDDEN HK_COLD void reclaim_everything(void);
+/* MapFail: purge every cache, the calling thread's included, so that the caller may try once more; and shrink the region, which never
+ * grows again, where it is addresses that `wanted` bytes lack. Takes ACE's, the pools' and the superslab lock, one at a time: the
+ * caller holds none. errno kept. */
+HK_HIDDEN HK_COLD void reclaim_everything(size_t wanted);
 
 /* Where misuse is found: if it is the calling thread that is at it, it leaves off. */
 HK_HIDDEN void reclaim_break_off(void);

@@ -354,7 +354,7 @@ struct pool_refill shared_pool_refill(unsigned class_idx, uint32_t want, uint32_
     int saved = errno;
     for (unsigned attempt = 0; attempt < 2 && refill.chain.count == 0; attempt++) {
         if (attempt > 0)
-            reclaim_everything();
+            reclaim_everything(HK_SUPERSLAB_SIZE);
         hk_lock(&pool->lock);
         bool hit = refill_from_chains(pool, class_idx, want, most, &refill);
         if (!hit)

@@ -93,6 +93,11 @@ told() {
     [ -z "$(hk_preload "${@:1:$#-1}" "$program" "$scenario" 2>&1 >/dev/null)" ]
 }
 
+@test "after requests that no machine can serve SuperSlabs serve as before" {
+    run hk_preload "$(hk_test_program behaviour/too_much)"
+    [ "$status" -eq 0 ] && [ "$output" = good ] || fail "$status: $output"
+}
+
 @test "HAKMEM_ACE_TRACE=1 writes a line for each Threshold, Exhaustion and MapFail" {
     told "1 hakmem: ACE Threshold: 20971520 bytes (class huge)" -- HAKMEM_CONF=ace_limit:16m ace_fail
     told "1 hakmem: shared_fail -> legacy: class 112 B, reason region" \

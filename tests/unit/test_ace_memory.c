@@ -260,7 +260,7 @@ static int refusals_body(unsigned at, unsigned in_a_row)
 {
     static const size_t sizes[] = {100 * KIB, 3 * MIB, 2 * MIB, 4 * MIB};
     void *blocks[8] = {NULL};
-    reclaim_everything();
+    reclaim_everything(0);
     atomic_store_relaxed(&os_fail_for, in_a_row);
     atomic_store_relaxed(&os_fail_at, at);
     for (unsigned i = 0; i < 8; i++) {
@@ -299,7 +299,7 @@ static int refusals(void *arg)
                 return line;
             }
         }
-    reclaim_everything();
+    reclaim_everything(0);
     CLAIM(reclaim_free_bytes() == 0);
     CLAIM(hk_account.capacity.huge_bytes == 0);
     return 0;
