@@ -8,13 +8,18 @@
 
 #include "os.h"
 
-static struct sigaction previous; /* the program's; any: written when it changed it */
+/* What the program had installed, each time one of hakmem's handlers came before it. The program finds that handler where it installs
+ * another, and may put it back: so each goes on to what it came before, and comes before nothing else while there are others left. */
+#define HANDLERS 8u
+static struct sigaction previous[HANDLERS]; /* any: written when the program changed it */
+static unsigned used_handlers;              /* any: */
 
 /* The call of the program's handler that is under way, by the frame and the information that it was called from. any: */
 static uintptr_t passing_frame, passing_info;
 
 struct fault {
     const struct guard_slot *slot;
+    struct sigaction *program; /* of previous */
     int signal;
     siginfo_t *info;
     void *context;
@@ -73,9 +78,9 @@ static bool is_called_back(const siginfo_t *info, uintptr_t frame)
 }
 
 /* As the kernel would have called it. */
-static HK_NOINLINE void pass_on(int signal, siginfo_t *info, void *context)
+static HK_NOINLINE void pass_on(struct sigaction *program, int signal, siginfo_t *info, void *context)
 {
-    struct sigaction action = previous;
+    struct sigaction action = *program;
     uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
     if (action.sa_handler == SIG_IGN && info->si_code <= 0)
         return;
@@ -84,7 +89,7 @@ static HK_NOINLINE void pass_on(int signal, siginfo_t *info, void *context)
         return;
     }
     if (action.sa_flags & SA_RESETHAND)
-        previous = (struct sigaction){.sa_handler = SIG_DFL};
+        *program = (struct sigaction){.sa_handler = SIG_DFL};
     pthread_sigmask(SIG_BLOCK, &action.sa_mask, NULL);
     if (action.sa_flags & SA_NODEFER) {
         sigset_t own;
@@ -136,8 +141,8 @@ static void tell_fault(void *arg)
                distance == 1 ? "" : "s", where, here.tid);
     trace_write(&here);
     write_history(slot);
-    if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN)
-        pass_on(fault->signal, fault->info, fault->context);
+    if (fault->program->sa_handler != SIG_DFL && fault->program->sa_handler != SIG_IGN)
+        pass_on(fault->program, fault->signal, fault->info, fault->context);
 }
 
 static bool has_block(const struct guard_slot *slot)
@@ -163,28 +168,73 @@ static const struct guard_slot *slot_near(const char *at)
     return slot == NULL || distance_to(next, at) < distance_to(slot, at) ? next : slot;
 }
 
-static void on_fault(int signal, siginfo_t *info, void *context)
+static void on_fault(struct sigaction *program, int signal, siginfo_t *info, void *context)
 {
     int saved = errno;
     const char *at = info->si_addr;
     bool ours = info->si_code > 0 && guard_base != 0 && ((uintptr_t)at - guard_base) >> HK_UNIT_SHIFT < GUARD_UNITS;
-    struct fault fault = {ours ? slot_near(at) : NULL, signal, info, context};
+    struct fault fault = {ours ? slot_near(at) : NULL, program, signal, info, context};
     if (fault.slot != NULL) {
         enum misuse_kind kind = atomic_load_relaxed(&fault.slot->state) != GUARD_LIVE ? MISUSE_USE_AFTER_FREE
                                 : at < fault.slot->block                              ? MISUSE_UNDERFLOW
                                                                                       : MISUSE_OVERFLOW;
         misuse_abort_telling(kind, fault.slot->block, fault.slot->size, tell_fault, &fault);
     }
-    pass_on(signal, info, context);
+    pass_on(program, signal, info, context);
     errno = saved;
+}
+
+#define HANDLER(n)                                                      \
+    static void handler_##n(int signal, siginfo_t *info, void *context) \
+    {                                                                   \
+        on_fault(&previous[n], signal, info, context);                  \
+    }
+HANDLER(0)
+HANDLER(1)
+HANDLER(2)
+HANDLER(3)
+HANDLER(4)
+HANDLER(5)
+HANDLER(6)
+HANDLER(7)
+
+static void (*const handlers[HANDLERS])(int, siginfo_t *, void *) = {
+    handler_0, handler_1, handler_2, handler_3, handler_4, handler_5, handler_6, handler_7,
+};
+
+static bool is_same(const struct sigaction *a, const struct sigaction *b)
+{
+    return a->sa_flags == b->sa_flags &&
+           (a->sa_flags & SA_SIGINFO ? a->sa_sigaction == b->sa_sigaction : a->sa_handler == b->sa_handler);
+}
+
+static bool is_own(const struct sigaction *action)
+{
+    for (unsigned n = 0; n < HANDLERS; n++)
+        if ((action->sa_flags & SA_SIGINFO) && action->sa_sigaction == handlers[n])
+            return true;
+    return false;
+}
+
+/* The handler that came before the same already, or one that came before nothing yet, or the last. */
+static unsigned handler_before(const struct sigaction *program)
+{
+    unsigned used = atomic_load_relaxed(&used_handlers), n = 0;
+    while (n < used && !is_same(&previous[n], program))
+        n++;
+    return n < HANDLERS ? n : HANDLERS - 1;
 }
 
 void guard_catch_faults(void)
 {
     int saved = errno;
-    struct sigaction now, action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-    if (sigaction(SIGSEGV, NULL, &now) == 0 && (!(now.sa_flags & SA_SIGINFO) || now.sa_sigaction != on_fault)) {
-        previous = now;
+    struct sigaction now;
+    if (sigaction(SIGSEGV, NULL, &now) == 0 && !is_own(&now)) {
+        unsigned n = handler_before(&now);
+        struct sigaction action = {.sa_sigaction = handlers[n], .sa_flags = SA_SIGINFO | SA_ONSTACK};
+        previous[n] = now;
+        if (n >= atomic_load_relaxed(&used_handlers))
+            atomic_store_relaxed(&used_handlers, n + 1);
         sigaction(SIGSEGV, &action, NULL);
     }
     errno = saved;

@@ -115,6 +115,8 @@ free_it" ] || fail "$(cat "$err")"
     guarded_run 0 other_faults
     [ "$(cat "$out")" = "five faults" ]
     guarded_run 139 default_fault
+    guarded_run 139 restored_fault
+    [ ! -s "$out" ]
     guarded_run 139 chained_fault
     [ "$(cat "$out")" = chained ]
     guarded_run 139 sent_signal

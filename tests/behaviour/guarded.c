@@ -262,6 +262,24 @@ static void other_faults(void)
     say("five faults\n");
 }
 
+/* Handlers that a program installs for a while, and takes back by what it found before: from then on the default is in force again. */
+static void restored_fault(void)
+{
+    for (volatile unsigned i = 0; i < 100; i++) {
+        if (i % 10 == 0)
+            take_guarded(SIZE, true);
+        install(jump_back, NULL, SA_NODEFER);
+        if (i % 10 == 0)
+            take_guarded(SIZE, true);
+        if (sigsetjmp(back, 1) == 0)
+            look((const char *)(uintptr_t)16);
+        require(sigaction(SIGSEGV, &before, NULL) == 0, "sigaction");
+    }
+    if (sigsetjmp(back, 1) == 0)
+        look((const char *)(uintptr_t)16);
+    say("a handler that is none any longer\n");
+}
+
 static void default_fault(void)
 {
     take_guarded(SIZE, true);
@@ -402,6 +420,7 @@ static const struct {
     KIND(later_handler),
     KIND(on_alternate_stack),
     KIND(other_faults),
+    KIND(restored_fault),
     KIND(default_fault),
     KIND(chained_fault),
     KIND(sent_signal),
