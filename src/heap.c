@@ -34,7 +34,8 @@ void heap_init(void)
         return;
     int saved = errno;
     hk_lock(&init_lock);
-    if (!initialised) {
+    bool first = !initialised;
+    if (first) {
         os_init();
         config_init();
         account_init();
@@ -49,6 +50,8 @@ void heap_init(void)
         atomic_store_release(&initialised, true);
     }
     hk_unlock(&init_lock);
+    if (first)
+        heap_catch_forks(); /* which may allocate */
     errno = saved;
 }
 

@@ -31,6 +31,9 @@ HK_HIDDEN void heap_init(void);
  * heap_after_raw_fork(), before it waits for a thread that is not there. */
 HK_HIDDEN void heap_enter(void);
 
+/* Once, from heap_init(), so that handlers of fork which are installed later are called before those of the heap take all locks. */
+HK_HIDDEN void heap_catch_forks(void);
+
 /* In a child of a raw clone, found by its first slow path. */
 HK_HIDDEN void heap_after_raw_fork(void);
 

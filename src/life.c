@@ -20,8 +20,18 @@
 
 /* owner: between before_fork() and after_fork(). INTERRUPTED: in a signal handler that interrupted a slow path, which may hold any
  * lock. None is taken then, and in the child everything is as in that of a raw clone; the thread's own lists too may have been
- * caught in a change. */
-static HK_TLS enum { NOT_FORKING, LOCKED, INTERRUPTED } forking;
+ * caught in a change. LET_GO: all locks were taken, but a handler of another library, which was installed before and so is called
+ * afterwards, wanted one: the child is as that of a raw clone. */
+static HK_TLS enum { NOT_FORKING, LOCKED, INTERRUPTED, LET_GO } forking;
+
+static void release(bool child, bool raw_child, bool interrupted);
+
+static void let_go(void)
+{
+    hk_let_go_of_all = NULL;
+    forking = LET_GO;
+    release(false, false, false);
+}
 
 static void before_fork(void)
 {
@@ -35,6 +45,7 @@ static void before_fork(void)
     superslab_before_fork();
     meta_before_fork();
     guard_before_fork();
+    hk_let_go_of_all = let_go;
 }
 
 static void release(bool child, bool raw_child, bool interrupted)
@@ -53,6 +64,7 @@ static void release(bool child, bool raw_child, bool interrupted)
 
 static void after_fork_parent(void)
 {
+    hk_let_go_of_all = NULL;
     if (forking == LOCKED)
         release(false, false, false);
     forking = NOT_FORKING;
@@ -68,8 +80,14 @@ void heap_after_raw_fork(void)
 {
     bool raw_child = forking != LOCKED, interrupted = forking == INTERRUPTED;
     forking = NOT_FORKING;
+    hk_let_go_of_all = NULL;
     thread_fork_token_restore();
     release(true, raw_child, interrupted);
+}
+
+void heap_catch_forks(void)
+{
+    pthread_atfork(before_fork, after_fork_parent, after_fork_child);
 }
 
 __attribute__((constructor(101))) static void start(void)
@@ -77,7 +95,6 @@ __attribute__((constructor(101))) static void start(void)
     heap_init();
     if (!harden_is_on())
         thread_allow_caches();
-    pthread_atfork(before_fork, after_fork_parent, after_fork_child);
     config_report();
 }
 

@@ -13,6 +13,9 @@ struct hk_lock {
  * a lock is waited for, and until after it is let go. */
 extern HK_HIDDEN HK_TLS uint32_t hk_depth;
 
+/* owner: not NULL while the thread holds all locks for a fork: lets go of them, if the thread itself comes to wait for one. */
+extern HK_HIDDEN HK_TLS void (*hk_let_go_of_all)(void);
+
 static inline void hk_enter(void)
 {
     hk_depth++;

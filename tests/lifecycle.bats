@@ -157,6 +157,18 @@ link_with() {
     link_with g++ "$archive" -pthread
 }
 
+@test "with libhakmem.a in the program, libraries' fork handlers that were there first allocate, and take a lock under which threads allocate" {
+    local library conf
+    for library in libatfork libhandlers; do
+        gcc -O2 -fno-builtin -D_GNU_SOURCE -o "$BATS_TEST_TMPDIR/forks" "$HAKMEM_SOURCE/tests/lifecycle/linked/forks.c" \
+            "$HAKMEM_BUILD/libhakmem.a" -Wl,--no-as-needed "$HAKMEM_BUILD/tests/lifecycle/$library.so" -pthread
+        for conf in "" harden:1 region:0; do
+            run env "HAKMEM_CONF=$conf" timeout 60 "$BATS_TEST_TMPDIR/forks" 3>&-
+            [ "$status" -eq 0 ] && [ "$output" = "hakmem forks" ] || fail "$library $conf: $status: $output"
+        done
+    done
+}
+
 @test "libhakmem.so serves C and C++ programs that are linked with it" {
     require_command g++
     link_with gcc "$HAKMEM_LIB" "-Wl,-rpath,$(dirname "$HAKMEM_LIB")" -pthread
