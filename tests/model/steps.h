@@ -256,7 +256,9 @@ static void in_child(struct block *slots)
             walk();
         _exit(0);
     }
-    require(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0, "a child ended with %d", status);
+    require(pid > 0, "fork: %s", strerror(errno));
+    require(waitpid(pid, &status, 0) == pid, "waitpid: %s", strerror(errno));
+    require(status == 0, "a child ended with %#x", status);
 }
 
 static void take_step(struct block *slots, const struct step *step)
