@@ -46,6 +46,34 @@ all_of() {
     all_of "${overwritten[@]}" "${taken[@]}"
 }
 
+# reaches TEXT KIND SIZE...: SIGABRT, with that line and the address, and nothing else said.
+reaches() {
+    local text=$1 kind=$2 size
+    shift 2
+    for size in "$@"; do
+        run hk_preload "$(hk_test_program behaviour/misuse_reach)" "$kind" "$size"
+        [ "$status" -eq 134 ] && [ ${#lines[@]} -eq 2 ] &&
+            [[ "${lines[1]}" =~ ^"hakmem: $text ${lines[0]}"(" ("[0-9]+"-byte block)")?$ ]] ||
+            fail "$kind $size: $status: $output"
+    done
+}
+
+@test "the free and the realloc of a block whose slab, run or mapping has gone back are caught" {
+    local conf
+    for conf in "" region:0 harden:1; do
+        export HAKMEM_CONF=$conf
+        reaches "free of a pointer that was never allocated," free_gone 24 200 1000 16384 200000 8388608
+        reaches "realloc of a pointer that was never allocated," realloc_gone 24 200 1000 16384 200000 8388608
+    done
+}
+
+@test "a link forged with the right secret, to memory that bears none, is caught before that is handed out" {
+    local kind
+    for kind in forge_foreign forge_class forge_inside; do
+        reaches "corrupted free list at" "$kind" 48 200 1000 8000
+    done
+}
+
 @test "every function that takes a block, of every tier: SIGABRT and the very line" {
     run hk_preload "$(hk_test_program behaviour/misuse_calls)"
     [ "$status" -eq 0 ] && [[ "$output" =~ ^([1-9][0-9]+)" of "([0-9]+)" ended with their line"$ ]] || fail "$output"
