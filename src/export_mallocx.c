@@ -1,6 +1,5 @@
 /* export_mallocx.c - the extended family of jemalloc(3), for programs that are built for it: were it left to jemalloc, its
  * blocks would meet our free. Thread-cache and arena flags are accepted and have no meaning here. */
-#include "guard.h"
 #include "heap.h"
 
 #include <string.h>
@@ -35,19 +34,9 @@ static void zero_growth(void *ptr, size_t old_usable, size_t new_usable)
         memset((char *)ptr + old_usable, 0, new_usable - old_usable);
 }
 
-/* A guarded block has no byte more than what is asked for; the program may count on nallocx's. */
-static size_t whole(size_t size, size_t align)
-{
-    if (hk_likely(guard_mean() == 0))
-        return size;
-    size_t good = heap_good_size(size, align);
-    return good > size ? good : size;
-}
-
 HK_EXPORT void *mallocx(size_t size, int flags)
 {
     size_t align = align_of(flags);
-    size = whole(size, align);
     if (align == HK_ALIGNMENT)
         return flags & FLAG_ZERO ? heap_calloc(size) : heap_malloc(size);
     return flags & FLAG_ZERO ? heap_aligned_calloc(align, size) : heap_aligned_alloc(align, size);
@@ -68,8 +57,8 @@ static void *resize(void *ptr, size_t size, size_t align, size_t old_usable)
 
 HK_EXPORT void *rallocx(void *ptr, size_t size, int flags)
 {
-    size_t old_usable = heap_usable_size(ptr), align = align_of(flags);
-    void *moved = resize(ptr, whole(size == 0 ? 1 : size, align), align, old_usable);
+    size_t old_usable = heap_usable_size(ptr);
+    void *moved = resize(ptr, size == 0 ? 1 : size, align_of(flags), old_usable);
     if (moved != NULL && (flags & FLAG_ZERO))
         zero_growth(moved, old_usable, heap_usable_size(moved));
     return moved;

@@ -134,11 +134,6 @@ free_it" ] || fail "$(cat "$err")"
     )
 }
 
-@test "blocks of mallocx and rallocx are as large as nallocx tells" {
-    guarded_run 0 whole_size
-    [ "$(cat "$out")" = good ]
-}
-
 @test "the allocator's counts hold with guarded blocks, and real programs run" {
     hk_preload HAKMEM_CONF=guard:1 "$(hk_test_program behaviour/account)" 4 100
     require_command python3

@@ -367,33 +367,6 @@ static void watch(void)
     }
 }
 
-/* nallocx tells the real size of a block that mallocx gives: a program may use all of it. */
-static void whole_size(void)
-{
-    void *(*mallocx_of)(size_t, int), *(*rallocx_of)(void *, size_t, int);
-    size_t (*nallocx_of)(size_t, int);
-    *(void **)&mallocx_of = dlsym(RTLD_DEFAULT, "mallocx");
-    *(void **)&rallocx_of = dlsym(RTLD_DEFAULT, "rallocx");
-    *(void **)&nallocx_of = dlsym(RTLD_DEFAULT, "nallocx");
-    require(mallocx_of != NULL && rallocx_of != NULL && nallocx_of != NULL, "no mallocx");
-    for (unsigned i = 0; i < 50000; i++) {
-        size_t size = 1 + i % 3000, real = nallocx_of(size, 0);
-        char *block = mallocx_of(size, 0);
-        require(block != NULL && malloc_usable_size(block) == real, "%zu bytes of %zu", malloc_usable_size(block),
-                real);
-        memset(block, 1, real);
-        real = nallocx_of(size * 2, 0);
-        block = rallocx_of(block, size * 2, 0);
-        require(block != NULL && malloc_usable_size(block) == real, "%zu bytes of %zu", malloc_usable_size(block),
-                real);
-        memset(block, 1, real);
-        free(block);
-        if (i % 1000 == 999)
-            usleep(10000);
-    }
-    say("good\n");
-}
-
 static const struct {
     const char *name;
     void (*run)(void);
@@ -425,7 +398,6 @@ static const struct {
     KIND(chained_fault),
     KIND(sent_signal),
     KIND(good),
-    KIND(whole_size),
     KIND(watch),
 };
 
