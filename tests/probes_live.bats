@@ -26,8 +26,8 @@ setup() {
 teardown() {
     local pid
     for pid in $STARTED; do # not by SIGINT, which a script's background processes ignore
-        kill "$pid" 2>/dev/null || continue
-        wait "$pid" 2>/dev/null || continue
+        kill -0 "$pid" 2>/dev/null || continue
+        end_child TERM "$pid" 2>/dev/null || continue
     done
 }
 

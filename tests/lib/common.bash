@@ -39,16 +39,21 @@ wait_for() {
     done
 }
 
-# interrupt PID: a child of the shell, by Ctrl-C; again where bpftrace was at work in that moment, for then it overlooks it.
-interrupt() {
+# end_child SIGNAL PID: a child of the shell; again where bpftrace was at work in that moment, for then it overlooks a signal.
+end_child() {
     local tries=0
-    while kill -INT "$1" 2>/dev/null && [ "$tries" -lt 100 ]; do
+    while kill -"$1" "$2" 2>/dev/null && [ "$tries" -lt 100 ]; do
         tries=$((tries + 1))
         sleep 0.2
-        [ "$(ps -o stat= -p "$1" | cut -c 1)" != Z ] || break
+        [ "$(ps -o stat= -p "$2" | cut -c 1)" != Z ] || break
     done
-    [ "$tries" -lt 100 ] || kill -KILL "$1"
-    wait "$1"
+    [ "$tries" -lt 100 ] || kill -KILL "$2"
+    wait "$2"
+}
+
+# interrupt PID: the same by Ctrl-C.
+interrupt() {
+    end_child INT "$1"
 }
 
 # skip_or_fail REASON: skips the test, or fails it where nothing may be skipped.

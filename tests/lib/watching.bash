@@ -23,8 +23,8 @@ watching_setup() {
 watching_teardown() {
     local pid
     for pid in $STARTED; do
-        kill "$pid" 2>/dev/null || continue
-        wait "$pid" 2>/dev/null || continue
+        kill -0 "$pid" 2>/dev/null || continue
+        end_child TERM "$pid" 2>/dev/null || continue
     done
 }
 
