@@ -22,11 +22,11 @@
 #define EXIT_ROUNDS \
     2u /* so often the key's destructor is called before the cache goes: after those of other keys. Of four rounds that there are, since a
         * thread may first come here in one of them */
-#define GONE_LOOKS 2u /* threads that each new one looks at, whether they are still there */
+#define LOOK_LEAST 8u /* threads: fewer are not looked at, whether they are still there */
 
 static struct hk_lock threads_lock = HK_LOCK_FREE;
 static struct hk_thread *threads;           /* lock: threads */
-static struct hk_thread *next_look;         /* lock: threads; of those, or NULL to begin anew */
+static uint64_t look_at = LOOK_LEAST;       /* lock: threads; so many in the list, and all are looked at */
 static pthread_key_t exit_key;              /* const: after thread_init() */
 static bool have_key;                       /* const: after thread_init() */
 static bool caches_allowed;                 /* any: set once */
@@ -37,8 +37,6 @@ volatile uint32_t *thread_fork_token = &no_token;
 
 static void unlink_thread(struct hk_thread *thread)
 {
-    if (next_look == thread)
-        next_look = thread->next;
     *(thread->prev != NULL ? &thread->prev->next : &threads) = thread->next;
     if (thread->next != NULL)
         thread->next->prev = thread->prev;
@@ -62,27 +60,37 @@ static bool is_gone(const struct hk_thread *thread)
     return !os_still_reads((const uint32_t *)(const void *)&thread->tls->self, word);
 }
 
+static void look_when_doubled(uint64_t alive)
+{
+    look_at = alive * 2 > LOOK_LEAST ? alive * 2 : LOOK_LEAST;
+}
+
 static void leave(struct hk_thread *thread)
 {
     unlink_thread(thread);
     uint64_t alive = atomic_sub_relaxed(&hk_account.capacity.threads, 1) - 1;
     HK_PROBE_FIRE(thread_exit, thread, alive);
+    if (alive < look_at / 4)
+        look_when_doubled(alive);
 }
 
-/* So that the list does not grow by those that are gone. */
+/* So that the list does not grow by those that are gone: a look at each costs a call of the kernel, so threads that come and go by
+ * themselves are never looked at. */
 static void forget_gone(void)
 {
-    for (unsigned looks = 0; looks < GONE_LOOKS; looks++) {
-        struct hk_thread *thread = next_look != NULL ? next_look : threads;
-        if (thread == NULL)
-            return;
-        next_look = thread->next;
+    const uint64_t *alive = &hk_account.capacity.threads;
+    struct hk_thread *next;
+    if (atomic_load_relaxed(alive) < look_at)
+        return;
+    for (struct hk_thread *thread = threads; thread != NULL; thread = next) {
+        next = thread->next;
         if (!is_gone(thread))
             continue;
         leave(thread);
         cache_forgo(thread);
         meta_free(thread, sizeof *thread);
     }
+    look_when_doubled(atomic_load_relaxed(alive));
 }
 
 static struct hk_thread *thread_begin(void)
@@ -244,7 +252,6 @@ static void adopt_others(void)
 static void forget_others(void)
 {
     threads = hk_tls.self != ENDED ? hk_tls.self : NULL;
-    next_look = NULL;
     if (threads != NULL)
         threads->next = threads->prev = NULL;
 }
@@ -290,6 +297,7 @@ void thread_after_fork(bool child, bool raw_child, bool interrupted)
     else
         forget_others();
     atomic_store_relaxed(&hk_account.capacity.threads, threads != NULL ? 1 : 0);
+    look_at = LOOK_LEAST;
     count_inherited();
     HK_PROBE_FIRE(process_fork, account_generation(), (int64_t)getppid());
 }
