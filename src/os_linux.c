@@ -409,21 +409,20 @@ void os_drop_target(void *target, size_t len)
     errno = saved;
 }
 
-/* Whether the word at ptr, a readable address or not, reads `value`: FUTEX_WAIT compares before it waits. */
-static bool reads_as(uint32_t *ptr, uint32_t value)
-{
-    struct timespec at_once = {0, 0};
-    return syscall(SYS_futex, ptr, FUTEX_WAIT_PRIVATE, value, &at_once, NULL, 0) != 0 && errno == ETIMEDOUT;
-}
-
-/* FUTEX_CMP_REQUEUE compares, and here has nobody to wake. */
-bool os_still_reads(const uint32_t *ptr, uint32_t value)
+/* What the kernel says of the word at ptr, a readable address or not: 0 when it reads `value`, EAGAIN when it does not, EFAULT when it
+ * can't be read, another error when the kernel does not tell. FUTEX_CMP_REQUEUE compares, and here has nobody to wake. errno kept. */
+static int compare_word(const uint32_t *ptr, uint32_t value)
 {
     int saved = errno;
-    bool otherwise = syscall(SYS_futex, ptr, FUTEX_CMP_REQUEUE_PRIVATE, 0, 0, ptr, value) != 0 &&
-                     (errno == EAGAIN || errno == EFAULT);
+    int error = syscall(SYS_futex, ptr, FUTEX_CMP_REQUEUE_PRIVATE, 0, 0, ptr, value) == 0 ? 0 : errno;
     errno = saved;
-    return !otherwise;
+    return error;
+}
+
+bool os_still_reads(const uint32_t *ptr, uint32_t value)
+{
+    int error = compare_word(ptr, value);
+    return error != EAGAIN && error != EFAULT;
 }
 
 /* Where the kernel refuses, it may have dropped the target already, and another thread may have mapped something there: a
@@ -441,7 +440,7 @@ bool os_move(void *ptr, size_t old_len, void *target, size_t new_len)
     if (sys_mremap(ptr, old_len, new_len, MREMAP_MAYMOVE | MREMAP_FIXED, target) == NULL) {
         int error = errno;
         count_failure();
-        if (reads_as(target, token))
+        if (compare_word(target, token) == 0)
             sys_munmap(target, new_len);
         errno = error;
         return false;
