@@ -10,7 +10,9 @@
 
 /* What the program had installed, each time one of hakmem's handlers came before it. The program finds that handler where it installs
  * another, and may put it back: so each goes on to what it came before, and comes before nothing else while there are others left. */
-#define HANDLERS 8u
+#define EACH_HANDLER(of) of(0) of(1) of(2) of(3) of(4) of(5) of(6) of(7)
+#define COUNT_ONE(n) +1
+#define HANDLERS (0u EACH_HANDLER(COUNT_ONE))
 static struct sigaction previous[HANDLERS]; /* any: written when the program changed it */
 static unsigned used_handlers;              /* any: */
 
@@ -189,18 +191,10 @@ static void on_fault(struct sigaction *program, int signal, siginfo_t *info, voi
     {                                                                   \
         on_fault(&previous[n], signal, info, context);                  \
     }
-HANDLER(0)
-HANDLER(1)
-HANDLER(2)
-HANDLER(3)
-HANDLER(4)
-HANDLER(5)
-HANDLER(6)
-HANDLER(7)
+EACH_HANDLER(HANDLER)
 
-static void (*const handlers[HANDLERS])(int, siginfo_t *, void *) = {
-    handler_0, handler_1, handler_2, handler_3, handler_4, handler_5, handler_6, handler_7,
-};
+#define HANDLER_NAME(n) handler_##n,
+static void (*const handlers[HANDLERS])(int, siginfo_t *, void *) = {EACH_HANDLER(HANDLER_NAME)};
 
 static bool is_same(const struct sigaction *a, const struct sigaction *b)
 {

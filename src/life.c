@@ -24,7 +24,19 @@
  * afterwards, wanted one: the child is as that of a raw clone. */
 static HK_TLS enum { NOT_FORKING, LOCKED, INTERRUPTED, LET_GO } forking;
 
-static void release(bool child, bool raw_child, bool interrupted);
+static void release(bool child, bool raw_child, bool interrupted)
+{
+    guard_after_fork(raw_child);
+    meta_after_fork(raw_child);
+    superslab_after_fork(child, raw_child);
+    ace_after_fork(raw_child);
+    shared_pool_after_fork(raw_child);
+    quarantine_after_fork(raw_child);
+    if (child)
+        chance_after_fork();
+    reclaim_after_fork(child);
+    thread_after_fork(child, raw_child, interrupted);
+}
 
 static void let_go(void)
 {
@@ -46,20 +58,6 @@ static void before_fork(void)
     meta_before_fork();
     guard_before_fork();
     hk_let_go_of_all = let_go;
-}
-
-static void release(bool child, bool raw_child, bool interrupted)
-{
-    guard_after_fork(raw_child);
-    meta_after_fork(raw_child);
-    superslab_after_fork(child, raw_child);
-    ace_after_fork(raw_child);
-    shared_pool_after_fork(raw_child);
-    quarantine_after_fork(raw_child);
-    if (child)
-        chance_after_fork();
-    reclaim_after_fork(child);
-    thread_after_fork(child, raw_child, interrupted);
 }
 
 static void after_fork_parent(void)
