@@ -24,11 +24,7 @@ setup() {
 }
 
 teardown() {
-    local pid
-    for pid in $STARTED; do # not by SIGINT, which a script's background processes ignore
-        kill -0 "$pid" 2>/dev/null || continue
-        end_child TERM "$pid" 2>/dev/null || continue
-    done
+    end_started
 }
 
 # fires PROBE [-m MODE] [-a BYTES] [-d BYTES] [-e] [NAME=VALUE]...: run its scenario under the tracer and check what was seen.

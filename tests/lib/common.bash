@@ -41,14 +41,23 @@ wait_for() {
 
 # end_child SIGNAL PID: a child of the shell; again where bpftrace was at work in that moment, for then it overlooks a signal.
 end_child() {
-    local tries=0
-    while kill -"$1" "$2" 2>/dev/null && [ "$tries" -lt 100 ]; do
-        tries=$((tries + 1))
-        sleep 0.2
-        [ "$(ps -o stat= -p "$2" | cut -c 1)" != Z ] || break
+    local tries
+    for ((tries = 0; tries < 400; tries++)); do
+        [ $((tries % 4)) -ne 0 ] || kill -"$1" "$2" 2>/dev/null || break
+        sleep 0.05
+        [[ "$(ps -o stat= -p "$2")" =~ ^[^Z] ]] || break
     done
-    [ "$tries" -lt 100 ] || kill -KILL "$2"
+    [ "$tries" -lt 400 ] || kill -KILL "$2"
     wait "$2"
+}
+
+# end_started: a test's processes, STARTED; not by SIGINT, which a script's background processes ignore.
+end_started() {
+    local pid
+    for pid in $STARTED; do
+        kill -0 "$pid" 2>/dev/null || continue
+        end_child TERM "$pid" 2>/dev/null || continue
+    done
 }
 
 # interrupt PID: the same by Ctrl-C.

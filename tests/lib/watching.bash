@@ -21,11 +21,7 @@ watching_setup() {
 }
 
 watching_teardown() {
-    local pid
-    for pid in $STARTED; do
-        kill -0 "$pid" 2>/dev/null || continue
-        end_child TERM "$pid" 2>/dev/null || continue
-    done
+    end_started
 }
 
 setup_file() {
