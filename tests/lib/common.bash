@@ -39,11 +39,12 @@ wait_for() {
     done
 }
 
-# end_child SIGNAL PID: a child of the shell; again where bpftrace was at work in that moment, for then it overlooks a signal.
+# end_child SIGNAL PID: a child of the shell; again after 5 s where bpftrace was at work in that moment, for then it overlooks a
+# signal. Not sooner: the second signal kills a bpftrace that has heard the first and is about to print its maps.
 end_child() {
     local tries
     for ((tries = 0; tries < 400; tries++)); do
-        [ $((tries % 4)) -ne 0 ] || kill -"$1" "$2" 2>/dev/null || break
+        [ $((tries % 100)) -ne 0 ] || kill -"$1" "$2" 2>/dev/null || break
         sleep 0.05
         [[ "$(ps -o stat= -p "$2")" =~ ^[^Z] ]] || break
     done
