@@ -409,8 +409,9 @@ void os_drop_target(void *target, size_t len)
     errno = saved;
 }
 
-/* What the kernel says of the word at ptr, a readable address or not: 0 when it reads `value`, EAGAIN when it does not, EFAULT when it
- * can't be read, another error when the kernel does not tell. FUTEX_CMP_REQUEUE compares, and here has nobody to wake. errno kept. */
+/* What the kernel says of the word at ptr, a readable address or not: 0 when it reads `value`, EAGAIN when it does not, EFAULT
+ * when it can't be read, another error when the kernel does not tell. FUTEX_CMP_REQUEUE compares, and here has nobody to wake.
+ * errno kept. */
 static int compare_word(const uint32_t *ptr, uint32_t value)
 {
     int saved = errno;

@@ -56,7 +56,6 @@ end_child() {
 end_started() {
     local pid
     for pid in $STARTED; do
-        kill -0 "$pid" 2>/dev/null || continue
         end_child TERM "$pid" 2>/dev/null || continue
     done
 }

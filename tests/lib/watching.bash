@@ -113,21 +113,23 @@ tool_is_gone() {
     ! kill -0 "$TOOL" 2>/dev/null
 }
 
-# end_tool [STATUS]: by Ctrl-C; again where bpftrace was at work in that moment, for then it overlooks it.
+# end_tool [STATUS]: by Ctrl-C.
 end_tool() {
-    local tries
-    for ((tries = 0; tries < 20; tries++)); do
-        kill -INT "$TOOL" 2>/dev/null || break
-        ! wait_for 3 tool_is_gone || break
-    done
-    tool_ends "$@"
+    local status=0
+    interrupt "$TOOL" || status=$?
+    tool_ended_with "$status" "$@"
 }
 
+# tool_ends [STATUS]: by itself.
 tool_ends() {
     local status=0
     wait_for 60 tool_is_gone || fail "the tool does not end:" "$(cat "$OUT" "$OUT.log" "$FACTS")"
     wait "$TOOL" || status=$?
-    [ "$status" -eq "${1:-0}" ] || fail "the tool ended with $status:" "$(cat "$OUT" "$OUT.log")"
+    tool_ended_with "$status" "$@"
+}
+
+tool_ended_with() {
+    [ "$1" -eq "${2:-0}" ] || fail "the tool ended with $1:" "$(cat "$OUT" "$OUT.log" "$FACTS")"
 }
 
 # says LINE...: each is a line of what the tool said.
