@@ -59,7 +59,7 @@ void heap_enter(void)
 {
     heap_init();
     if (hk_unlikely(*thread_fork_token == 0))
-        heap_after_raw_fork();
+        heap_begin_child();
 }
 
 void *heap_out_of_memory(size_t size)

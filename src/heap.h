@@ -28,14 +28,14 @@ HK_HIDDEN void heap_free(void *ptr);
 HK_HIDDEN void heap_init(void);
 
 /* First in every call that takes a lock without having passed the thread cache: heap_init(), and in a child of a raw clone
- * heap_after_raw_fork(), before it waits for a thread that is not there. */
+ * heap_begin_child(), before it waits for a thread that is not there. */
 HK_HIDDEN void heap_enter(void);
 
 /* Once, from heap_init(), so that handlers of fork which are installed later are called before those of the heap take all locks. */
 HK_HIDDEN void heap_catch_forks(void);
 
 /* In a child of a raw clone, found by its first slow path. */
-HK_HIDDEN void heap_after_raw_fork(void);
+HK_HIDDEN void heap_begin_child(void);
 
 /* Every NULL for want of memory passes here: errno is ENOMEM, alloc_fail fires. Returns NULL. */
 HK_HIDDEN HK_COLD void *heap_out_of_memory(size_t size);

@@ -18,11 +18,13 @@
 #include "superslab.h"
 #include "thread.h"
 
-/* owner: between before_fork() and after_fork(). INTERRUPTED: in a signal handler that interrupted a slow path, which may hold any
- * lock. None is taken then, and in the child everything is as in that of a raw clone; the thread's own lists too may have been
- * caught in a change. LET_GO: all locks were taken, but a handler of another library, which was installed before and so is called
- * afterwards, wanted one: the child is as that of a raw clone. */
-static HK_TLS enum { NOT_FORKING, LOCKED, INTERRUPTED, LET_GO } forking;
+/* owner: between before_fork() and after_fork(). LET_GO: all locks were taken, but a handler of another library, which was installed
+ * before and so is called afterwards, wanted one: the child is as that of a raw clone. */
+static HK_TLS enum { NOT_FORKING, LOCKED, LET_GO } forking;
+
+/* owner: forks under way in signal handlers that interrupted a slow path, or a fork, each within the one before. Such a fork takes no
+ * lock, since what it interrupted may hold any, and in the parent leaves everything as it is. */
+static HK_TLS unsigned interrupting;
 
 static void release(bool child, bool raw_child, bool interrupted)
 {
@@ -47,9 +49,10 @@ static void let_go(void)
 
 static void before_fork(void)
 {
-    forking = hk_depth == 0 ? LOCKED : INTERRUPTED;
-    if (forking == INTERRUPTED)
+    if (hk_depth != 0) {
+        interrupting++;
         return;
+    }
     thread_before_fork();
     quarantine_before_fork();
     shared_pool_before_fork();
@@ -57,27 +60,36 @@ static void before_fork(void)
     superslab_before_fork();
     meta_before_fork();
     guard_before_fork();
+    forking = LOCKED;
     hk_let_go_of_all = let_go;
 }
 
 static void after_fork_parent(void)
 {
+    if (interrupting != 0) {
+        interrupting--;
+        return;
+    }
+    bool locked = forking == LOCKED;
     hk_let_go_of_all = NULL;
-    if (forking == LOCKED)
-        release(false, false, false);
     forking = NOT_FORKING;
+    if (locked)
+        release(false, false, false);
 }
 
 static void after_fork_child(void)
 {
-    if (forking != NOT_FORKING) /* else another library's handler allocated first */
-        heap_after_raw_fork();
+    if (forking != NOT_FORKING || interrupting != 0) /* else another library's handler allocated first */
+        heap_begin_child();
 }
 
-void heap_after_raw_fork(void)
+/* Where the thread itself holds all locks, nothing was caught in a change, also in the child of a fork that interrupted that fork.
+ * Else the thread's own lists too may have been, if the fork interrupted it. */
+void heap_begin_child(void)
 {
-    bool raw_child = forking != LOCKED, interrupted = forking == INTERRUPTED;
+    bool raw_child = forking != LOCKED, interrupted = raw_child && interrupting != 0;
     forking = NOT_FORKING;
+    interrupting = 0;
     hk_let_go_of_all = NULL;
     thread_fork_token_restore();
     release(true, raw_child, interrupted);

@@ -108,6 +108,14 @@ rounds_of_forks() {
     done
 }
 
+@test "a signal handler that forks in the middle of a fork: parent and children go on" {
+    local conf
+    for conf in "" region:0 harden:1 guard:2; do
+        HAKMEM_CONF=$conf on fork_in_fork "$(rounds_of_forks 200)"
+    done
+    with_library before libatfork fork_in_fork "$(rounds_of_forks 200)"
+}
+
 @test "vfork with exec, posix_spawn, popen and system while eight threads allocate" {
     on fork_load vfork busy "$(rounds_of_forks 60)"
     on fork_load spawn busy "$(rounds_of_forks 60)"
