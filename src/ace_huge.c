@@ -75,7 +75,7 @@ static struct huge *take_cached(size_t block_bytes, size_t map_len, size_t align
     struct huge *h = huge_take_fit(map_len, align);
     bool window_full;
     if (h != NULL) {
-        h->in_use = true;
+        atomic_store_relaxed(&h->in_use, true);
         h->size = block_bytes;
         hits++;
         count_live(block_bytes);
@@ -83,7 +83,7 @@ static struct huge *take_cached(size_t block_bytes, size_t map_len, size_t align
     } else {
         *part = huge_take_part(map_len, align);
         if (*part != NULL)
-            (*part)->in_use = true;
+            atomic_store_relaxed(&(*part)->in_use, true);
         window_full = ace_cap_miss(&cap);
     }
     hk_unlock(&huge_lock);
@@ -118,7 +118,7 @@ static struct huge *lengthen(struct huge *part, size_t map_len, size_t align)
 {
     if (part == NULL || huge_remap(part, map_len, align))
         return part;
-    part->in_use = false;
+    atomic_store_relaxed(&part->in_use, false);
     part->next = NULL;
     huge_unmap(part);
     return NULL;
@@ -195,7 +195,7 @@ bool ace_free_huge(void *owner, void *ptr)
         hk_unlock(&huge_lock);
         return false;
     }
-    h->in_use = false;
+    atomic_store_relaxed(&h->in_use, false);
     ace_count_free(account, h->size);
     ace_uncount(&hk_account.capacity.huge_blocks, 1);
     ace_uncount(&hk_account.capacity.huge_bytes, h->size);

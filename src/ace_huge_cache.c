@@ -90,7 +90,7 @@ struct huge *huge_map_moved(void *ptr, size_t len, size_t map_len, size_t align)
     h->base = target;
     h->mapped = map_len;
     h->origin = new_origin();
-    h->in_use = true;
+    atomic_store_relaxed(&h->in_use, true);
     outer_map_set(target, 1, OUTER_HUGE, h);
     return h;
 }

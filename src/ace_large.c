@@ -216,7 +216,7 @@ static HK_NOINLINE void *alloc_miss(unsigned class_idx, size_t size, size_t alig
     run->blocks = 1;
     run->nfree = 0;
     run->size = block_bytes;
-    run->in_use = true;
+    atomic_store_relaxed(&run->in_use, true);
     uint64_t hits = pool->hits, now = os_now_ms();
     pool->hits = 0;
     ace_count_alloc(account, block_bytes);
@@ -252,7 +252,7 @@ void *ace_large_alloc(unsigned class_idx, size_t size, size_t align, bool zero, 
     if (hk_unlikely(run == NULL || ((uintptr_t)run->base & (align - 1)) != 0 || hk_config.harden != 0))
         return alloc_miss(class_idx, size, align, zero, error);
     pop(class_idx, pool);
-    run->in_use = true;
+    atomic_store_relaxed(&run->in_use, true);
     uint8_t *base = run->base;
     size_t block_bytes = run->size;
     pool->hits++;
@@ -298,7 +298,7 @@ bool ace_free_large(struct slab *run, void *ptr)
         hk_unlock(&pool->lock);
         return false;
     }
-    run->in_use = false;
+    atomic_store_relaxed(&run->in_use, false);
     run->stamp_ms = atomic_load_relaxed(&reclaim_clock_ms);
     ace_count_free(&hk_account.classes[class_idx], run->size);
     if (hk_unlikely(hk_config.harden != 0))
@@ -334,7 +334,7 @@ static void leave_class(struct slab *run, unsigned from, unsigned units, bool in
 {
     struct hk_class_account *account = &hk_account.classes[from];
     hk_lock(&pool_of(from)->lock);
-    run->in_use = in_use;
+    atomic_store_relaxed(&run->in_use, in_use);
     ace_count_free(account, run->size);
     ace_uncount(&account->slabs, 1);
     ace_uncount(&account->slab_blocks, 1);

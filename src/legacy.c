@@ -66,7 +66,7 @@ bool legacy_close(struct slab *slab)
 
 bool legacy_owns(const struct slab *slab)
 {
-    return ((uintptr_t)slab->base - region_base) >> HK_UNIT_SHIFT >= atomic_load_relaxed(&region_units);
+    return region_superslab(((uintptr_t)slab->base - region_base) >> HK_SUPERSLAB_SHIFT) == NULL;
 }
 
 struct slab *legacy_find(const void *ptr)

@@ -253,12 +253,19 @@ bool os_commit(void *ptr, size_t len, enum os_purpose purpose)
     return true;
 }
 
-/* mprotect back would leave the memory charged and the mapping split from its neighbours. */
+static bool shut_committed(void *ptr, size_t len)
+{
+    count_failure();
+    return os_purge(ptr, len) && sys_mprotect(ptr, len, PROT_NONE);
+}
+
+/* mprotect back leaves the memory charged and the mapping split from its neighbours. But who is beyond RLIMIT_AS, lowered late, is
+ * refused every mmap. */
 bool os_decommit(void *ptr, size_t len, enum os_purpose purpose)
 {
     int saved = errno;
-    if (sys_mmap(ptr, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED) == NULL) {
-        count_failure();
+    if (sys_mmap(ptr, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED) == NULL &&
+        !shut_committed(ptr, len)) {
         return false;
     }
     sys_madvise(ptr, len, MADV_DONTDUMP);

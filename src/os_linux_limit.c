@@ -168,12 +168,13 @@ enum os_limit os_limit_hit(size_t len, int error)
     return limit;
 }
 
+/* Where a limit of locked memory forbids, that is no lack of addresses. */
 static bool can_reserve(size_t len)
 {
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
     void *ptr = (void *)syscall(SYS_mmap, NULL, len, PROT_NONE, flags, -1, 0L);
     if (ptr == MAP_FAILED)
-        return false;
+        return errno == EAGAIN;
     syscall(SYS_munmap, ptr, len);
     return true;
 }

@@ -17,7 +17,7 @@ int32_t *region_map;
 static bool opened;                   /* any: set once */
 static uintptr_t capacity;            /* lock: superslab; SuperSlabs that the reservation has addresses for */
 static struct superslab **superslabs; /* by index in the region; any: read without a lock */
-static uint64_t *committed;           /* lock: superslab; one bit by index */
+static uint64_t *taken;               /* lock: superslab; one bit by index: committed, or given up */
 static uintptr_t step = 1;    /* const: after region_init(); one in `step` SuperSlabs is used, from step - 1 on */
 static uintptr_t lowest_free; /* lock: superslab; no index below it is free */
 static uintptr_t top;         /* lock: superslab */
@@ -48,7 +48,7 @@ static bool map_tables(uintptr_t count)
         return false;
     region_map = (int32_t *)(void *)tables;
     superslabs = (struct superslab **)(void *)(tables + map_len);
-    committed = (uint64_t *)(void *)(tables + map_len + table_len);
+    taken = (uint64_t *)(void *)(tables + map_len + table_len);
     return true;
 }
 
@@ -104,10 +104,21 @@ static uintptr_t index_of(const uint8_t *base)
     return ((uintptr_t)base - region_base) >> HK_SUPERSLAB_SHIFT;
 }
 
+static bool is_taken(uintptr_t idx)
+{
+    return (taken[idx / 64] >> (idx % 64)) & 1;
+}
+
+static void set_taken(uintptr_t idx, uintptr_t count, bool to)
+{
+    for (uintptr_t i = idx; i < idx + count; i++)
+        taken[i / 64] = (taken[i / 64] & ~(UINT64_C(1) << (i % 64))) | (uint64_t)to << (i % 64);
+}
+
 enum region_result region_take(uint8_t **base)
 {
     uintptr_t idx = lowest_free;
-    while (idx < capacity && ((committed[idx / 64] >> (idx % 64)) & 1))
+    while (idx < capacity && is_taken(idx))
         idx += step;
     lowest_free = idx;
     if (idx + step > capacity) /* nor is the last one used */
@@ -115,7 +126,7 @@ enum region_result region_take(uint8_t **base)
     uint8_t *ptr = (uint8_t *)region_base + (idx << HK_SUPERSLAB_SHIFT);
     if (!os_commit(ptr, HK_SUPERSLAB_SIZE, OS_SUPERSLAB))
         return REGION_REFUSED;
-    committed[idx / 64] |= UINT64_C(1) << (idx % 64);
+    set_taken(idx, 1, true);
     if (top <= idx)
         top = idx + 1;
     extend(idx);
@@ -130,27 +141,57 @@ bool region_give(uint8_t *base, unsigned count)
     uintptr_t idx = index_of(base);
     if (lowest_free > idx)
         lowest_free = idx;
-    for (uintptr_t i = idx; i < idx + count; i++)
-        committed[i / 64] &= ~(UINT64_C(1) << (i % 64));
-    while (top > 0 && !((committed[(top - 1) / 64] >> ((top - 1) % 64)) & 1))
+    set_taken(idx, count, false);
+    while (top > 0 && !is_taken(top - 1))
         top--;
     return true;
 }
 
-bool region_shrink(void)
+static bool unreserve(uintptr_t from, uintptr_t to)
+{
+    return os_unreserve((uint8_t *)region_base + (from << HK_SUPERSLAB_SHIFT), (to - from) << HK_SUPERSLAB_SHIFT);
+}
+
+static bool shrink_top(void)
 {
     uintptr_t end = capacity, left = top + region_first();
     if (left >= end)
         return false;
-    uint8_t *from = (uint8_t *)region_base + (left << HK_SUPERSLAB_SHIFT);
     /* The index goes out of bounds before the addresses can become somebody else's. */
     capacity = left;
     if (region_units > left * HK_UNITS_PER_SUPERSLAB)
         set_units(left * HK_UNITS_PER_SUPERSLAB);
-    if (os_unreserve(from, (end - left) << HK_SUPERSLAB_SHIFT))
+    if (unreserve(left, end))
         return true;
     capacity = end;
     return false;
+}
+
+/* What lies between SuperSlabs, but in hardened mode for one on either side, which keeps them apart. The slab map has HK_CODE_NONE
+ * there, whoever comes to use the addresses. */
+static bool give_up_holes(void)
+{
+    uintptr_t apart = step - 1;
+    bool any = false;
+    for (uintptr_t idx = 0, end; idx < top; idx = end + 1) {
+        for (end = idx; end < top && !is_taken(end); end++)
+            continue;
+        if (end - idx <= 2 * apart)
+            continue;
+        uintptr_t from = idx + apart, count = end - idx - 2 * apart;
+        set_taken(from, count, true);
+        bool gone = unreserve(from, from + count);
+        if (!gone)
+            set_taken(from, count, false);
+        any |= gone;
+    }
+    return any;
+}
+
+bool region_shrink(void)
+{
+    bool shrunk = shrink_top();
+    return give_up_holes() || shrunk;
 }
 
 struct superslab *region_superslab(uintptr_t idx)

@@ -42,7 +42,8 @@ HK_HIDDEN enum region_result region_take(uint8_t **base);
 /* Give `count` adjacent SuperSlabs from base back to the reservation. False: the kernel refused, they stay committed. */
 HK_HIDDEN bool region_give(uint8_t *base, unsigned count);
 
-/* Unmap the part of the region above the highest SuperSlab in use, so that others may use the address space (MapFail). */
+/* Unmap what of the region no SuperSlab uses, so that others may use the address space (MapFail): the part above the highest for good,
+ * and the holes, whose indices are never taken again. */
 HK_HIDDEN bool region_shrink(void);
 
 /* The SuperSlab at index i of the region, NULL if none. Read without a lock. */

@@ -215,8 +215,9 @@ static inline bool is_of_class(const void *ptr, unsigned class_idx)
     uintptr_t unit = ((uintptr_t)ptr - region_base) >> HK_UNIT_SHIFT;
     if ((uintptr_t)ptr % HK_UNIT_SIZE > HK_UNIT_SIZE - HK_ALIGNMENT)
         return false;
-    if (hk_likely(unit < atomic_load_relaxed(&region_units)))
-        return atomic_load_relaxed(&region_map[unit]) == hk_bin_at_code(HK_CODE_OF_CLASS(class_idx));
+    if (hk_likely(unit < atomic_load_relaxed(&region_units) &&
+                  atomic_load_relaxed(&region_map[unit]) == hk_bin_at_code(HK_CODE_OF_CLASS(class_idx))))
+        return true;
     const struct slab *slab = legacy_find(ptr);
     return slab != NULL && slab->class_idx == class_idx;
 }

@@ -43,7 +43,7 @@ void slab_open(struct slab *slab, unsigned class_idx, bool dirty)
     slab->blocks = (uint16_t)(slab->units * slab->per_unit);
     slab->nfree = slab->blocks;
     slab->hint = 0;
-    slab->in_use = true;
+    atomic_store_relaxed(&slab->in_use, true);
     slab->sampled = false;
     slab->dirty_pages = dirty ? page_bits(0, bytes) : 0;
     for (unsigned w = 0, left = slab->blocks; left > 0; w++) {

@@ -164,12 +164,13 @@ static void use_units(struct superslab *ss, unsigned from, unsigned to)
     relink_available(ss);
 }
 
-static struct slab *take_run(struct superslab *ss, unsigned first, unsigned units, bool *zeroed)
+static struct slab *take_run(struct superslab *ss, unsigned first, unsigned units, unsigned class_idx, bool *zeroed)
 {
     *zeroed = (ss->dirty_units & unit_mask(first, units)) == 0;
     use_units(ss, first, first + units);
     struct slab *slab = &ss->runs[first];
     slab->bits = ss->bits[first];
+    atomic_store_relaxed(&slab->class_idx, (uint16_t)class_idx);
     atomic_store_relaxed(&slab->units, (uint16_t)units);
     atomic_store_relaxed(&ss->run_units, ss->run_units | 1u << first);
     slab->next = slab->prev = NULL;
@@ -212,19 +213,15 @@ struct superslab_run superslab_take(unsigned units, unsigned align_units, unsign
     hk_lock(&superslab_lock);
     struct place place = find_place(units, starts);
     if (place.ss != NULL)
-        run.slab = take_run(place.ss, place.first, units, &run.zeroed);
+        run.slab = take_run(place.ss, place.first, units, class_idx, &run.zeroed);
     if (run.slab == NULL) {
         struct superslab *ss = map_superslab(&run.fail);
         run.server = SERVED_SUPERSLAB;
         if (ss != NULL)
-            run.slab = take_run(ss, 0, units, &run.zeroed);
+            run.slab = take_run(ss, 0, units, class_idx, &run.zeroed);
     }
-    if (run.slab != NULL) {
-        run.slab->class_idx = (uint16_t)class_idx;
+    if (run.slab != NULL || run.fail != SHARED_FAIL_KERNEL)
         errno = saved;
-    } else if (run.fail != SHARED_FAIL_KERNEL) {
-        errno = saved;
-    }
     hk_unlock(&superslab_lock);
     return run;
 }
@@ -271,7 +268,7 @@ static void give(struct slab *slab, bool dirty)
         superslab_set_code(slab, HK_CODE_NONE);
     hk_lock(&superslab_lock);
     unsigned first = (unsigned)(slab - ss->runs), units = slab->units;
-    slab->in_use = false;
+    atomic_store_relaxed(&slab->in_use, false);
     atomic_store_release(&slab->base, NULL);
     atomic_store_relaxed(&ss->run_units, ss->run_units & ~(1u << first));
     ss->last_free_ms = os_now_ms();
@@ -357,18 +354,19 @@ static void unmap_run(uintptr_t idx, unsigned count)
     }
 }
 
-/* Empty SuperSlabs go back in runs, since each hole costs a mapping; and at the region's top, where it costs none. One is
+/* Empty SuperSlabs go back in runs, since each hole costs a mapping; and at the region's top, where it costs none. The lowest is
  * kept for the next burst: it is purged, so that only its addresses are held. */
-static void unmap_empty(void)
+static void unmap_empty(unsigned least_run)
 {
-    uintptr_t end = region_top();
-    for (uintptr_t idx = region_first() + 1; idx < end; idx++) {
-        unsigned count = 0;
-        while (idx + count < end && is_empty(idx + count))
-            count++;
-        if (count >= GIVE_RUN || (count > 0 && idx + count == end))
+    uintptr_t kept = region_first(), end = region_top();
+    while (end > kept + 1) {
+        uintptr_t idx = end;
+        while (idx > kept + 1 && is_empty(idx - 1))
+            idx--;
+        unsigned count = (unsigned)(end - idx);
+        if (count >= least_run || (count > 0 && end == region_top()))
             unmap_run(idx, count);
-        idx += count;
+        end = count > 0 ? idx : end - 1;
     }
 }
 
@@ -383,7 +381,7 @@ size_t superslab_purge(uint64_t now_ms, uint64_t age_ms, size_t keep)
         if (ss != NULL && (ss->free_units & ss->dirty_units) != 0 && os_is_aged(ss->last_free_ms, now_ms, age_ms))
             purged += purge_units(ss);
     }
-    unmap_empty();
+    unmap_empty(GIVE_RUN);
     hk_unlock(&superslab_lock);
     errno = saved;
     return purged;
@@ -392,6 +390,7 @@ size_t superslab_purge(uint64_t now_ms, uint64_t age_ms, size_t keep)
 bool superslab_shrink_region(void)
 {
     hk_lock(&superslab_lock);
+    unmap_empty(1);
     bool shrunk = region_shrink();
     hk_unlock(&superslab_lock);
     return shrunk;

@@ -68,7 +68,7 @@ HK_HIDDEN struct slab *superslab_find(const void *ptr);
  * SuperSlabs back. Returns bytes purged. */
 HK_HIDDEN size_t superslab_purge(uint64_t now_ms, uint64_t age_ms, size_t keep);
 
-/* region_shrink() under the superslab lock. */
+/* Give back all empty SuperSlabs but one, and with region_shrink() the addresses that none uses. */
 HK_HIDDEN bool superslab_shrink_region(void);
 
 /* Bytes of free dirty units. */

@@ -126,6 +126,13 @@ static struct hk_thread *thread_begin(void)
     return thread;
 }
 
+/* From here on every call of this thread takes the slow path. */
+static void close_bins(void)
+{
+    for (unsigned code = 0; code < HK_BINS; code++)
+        hk_bin_close(&hk_tls.bins[code]);
+}
+
 void thread_end(void)
 {
     struct hk_thread *thread = hk_tls.self;
@@ -134,10 +141,8 @@ void thread_end(void)
     cache_end();
     if (HK_PROBE_ON(cache_report) && is_first_in_a_while(&last_end_ms, os_now_ms()))
         HK_PROBE_FIRE(cache_report, 0, &hk_account.classes[0], account_generation(), sizeof hk_account.classes[0]);
-    /* From here on every call of this thread takes the slow path, and is served without a cache. */
-    for (unsigned code = 0; code < HK_BINS; code++)
-        hk_bin_close(&hk_tls.bins[code]);
     hk_lock(&threads_lock);
+    close_bins();
     leave(thread);
     hk_tls.self = ENDED;
     hk_unlock(&threads_lock);
@@ -226,10 +231,9 @@ static void adopt(struct hk_thread *thread, unsigned class_idx)
 static void adopt_own(void)
 {
     struct hk_thread *self = hk_tls.self;
-    for (unsigned class_idx = 0; class_idx < HK_CACHED_CLASSES; class_idx++) {
+    for (unsigned class_idx = 0; class_idx < HK_CACHED_CLASSES; class_idx++)
         adopt(self, class_idx);
-        hk_bin_close(&hk_tls.bins[class_idx + 1]);
-    }
+    close_bins();
     hk_tls.self = NULL; /* the next slow path makes a new one */
 }
 
@@ -283,7 +287,9 @@ void thread_after_fork(bool child, bool raw_child, bool interrupted)
         hk_unlock(&threads_lock);
     if (!child)
         return;
-    if (interrupted && (uintptr_t)hk_tls.self > 1) {
+    if ((uintptr_t)hk_tls.self <= 1) {
+        close_bins(); /* a malloc that a signal interrupted may have taken of a budget of 0, with no list behind it */
+    } else if (interrupted) {
         if (sound)
             unlink_thread(hk_tls.self);
         adopt_own();

@@ -33,6 +33,19 @@ same_output() {
     (ulimit -v 200000 && hk_preload HAKMEM_CONF=region:0 address_limit 150)
 }
 
+@test "RLIMIT_AS lowered below what is reserved: what was freed serves every size, also where live blocks lie all over it" {
+    local keep conf
+    for keep in 0 5000; do
+        hk_preload late_limit "$keep"
+    done
+    for conf in region:0 harden:1; do
+        hk_preload "HAKMEM_CONF=$conf" late_limit 20000
+    done
+    run hk_preload late_limit 5000
+    [[ "$output" =~ ^([0-9]+)" of "[0-9]+" new blocks lie between" ]] || fail "$output"
+    [ "${BASH_REMATCH[1]}" -gt 0 ] || fail "none lies where a hole was: $output"
+}
+
 @test "under ulimit -v 200000 python3 gets 100 MB of small objects, twice" {
     require_command python3
     (ulimit -v 200000 && hk_preload PYTHONMALLOC=malloc python3 -c '

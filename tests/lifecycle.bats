@@ -113,7 +113,6 @@ rounds_of_forks() {
     for conf in "" region:0 harden:1 guard:2; do
         HAKMEM_CONF=$conf on fork_in_fork "$(rounds_of_forks 200)"
     done
-    with_library before libatfork fork_in_fork "$(rounds_of_forks 200)"
 }
 
 @test "vfork with exec, posix_spawn, popen and system while eight threads allocate" {
