@@ -46,6 +46,11 @@ same_output() {
     [ "${BASH_REMATCH[1]}" -gt 0 ] || fail "none lies where a hole was: $output"
 }
 
+@test "a large block that a limit of locked memory refuses does not cost the memory of small ones" {
+    run hk_preload lock_limit
+    [ "$status $output" = "0 good" ] || fail "$output"
+}
+
 @test "under ulimit -v 200000 python3 gets 100 MB of small objects, twice" {
     require_command python3
     (ulimit -v 200000 && hk_preload PYTHONMALLOC=malloc python3 -c '
