@@ -147,11 +147,19 @@ size_t guard_size(const struct guard_slot *slot, const void *ptr)
     return atomic_load_acquire(&slot->state) == GUARD_LIVE && ptr == slot->block ? slot->size : 0;
 }
 
-size_t guard_live_size(struct guard_slot *slot, const void *ptr, enum misuse_kind twice, enum misuse_kind interior)
+/* No live block starts at ptr; foreign where the slot never held one. */
+static enum misuse_kind kind_of(const struct guard_slot *slot, const void *ptr, enum misuse_kind twice,
+                                enum misuse_kind interior, enum misuse_kind foreign)
+{
+    return slot->block == NULL ? foreign : ptr == slot->block ? twice : interior;
+}
+
+size_t guard_live_size(struct guard_slot *slot, const void *ptr, enum misuse_kind twice, enum misuse_kind interior,
+                       enum misuse_kind foreign)
 {
     size_t size = guard_size(slot, ptr);
     if (size == 0)
-        guard_abort(slot, ptr == slot->block ? twice : interior, ptr, NULL);
+        guard_abort(slot, kind_of(slot, ptr, twice, interior, foreign), ptr, NULL);
     return size;
 }
 
@@ -166,10 +174,9 @@ unsigned guard_free(struct guard_slot *slot, void *ptr, const void *caller)
 {
     uint32_t expected = GUARD_LIVE;
     int saved = errno;
-    if (ptr != slot->block)
-        guard_abort(slot, slot->block != NULL ? MISUSE_INTERIOR_FREE : MISUSE_FOREIGN_FREE, ptr, caller);
-    if (!atomic_cas_acq_rel(&slot->state, &expected, GUARD_BUSY))
-        guard_abort(slot, MISUSE_DOUBLE_FREE, ptr, caller);
+    if (ptr != slot->block || !atomic_cas_acq_rel(&slot->state, &expected, GUARD_BUSY))
+        guard_abort(slot, kind_of(slot, ptr, MISUSE_DOUBLE_FREE, MISUSE_INTERIOR_FREE, MISUSE_FOREIGN_FREE), ptr,
+                    caller);
     char *from = from_of(slot), *to = to_of(slot);
     if (!is_pattern(from, slot->block))
         guard_abort(slot, MISUSE_UNDERFLOW, ptr, caller);

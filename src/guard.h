@@ -48,7 +48,7 @@ HK_HIDDEN size_t guard_size(const struct guard_slot *slot, const void *ptr);
 
 /* The same; aborts with the kind that fits when none does. */
 HK_HIDDEN size_t guard_live_size(struct guard_slot *slot, const void *ptr, enum misuse_kind twice,
-                                 enum misuse_kind interior);
+                                 enum misuse_kind interior, enum misuse_kind foreign);
 
 /* Free the live block at ptr; aborts where there is none, or when memory around it was written to. Returns its class. */
 HK_HIDDEN unsigned guard_free(struct guard_slot *slot, void *ptr, const void *caller);

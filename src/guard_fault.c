@@ -219,17 +219,20 @@ static unsigned handler_before(const struct sigaction *program)
     return n < HANDLERS ? n : HANDLERS - 1;
 }
 
+/* What the program installs at that very moment is what is replaced, and told so. */
 void guard_catch_faults(void)
 {
     int saved = errno;
-    struct sigaction now;
+    struct sigaction now, replaced;
     if (sigaction(SIGSEGV, NULL, &now) == 0 && !is_own(&now)) {
         unsigned n = handler_before(&now);
-        struct sigaction action = {.sa_sigaction = handlers[n], .sa_flags = SA_SIGINFO | SA_ONSTACK};
+        int flags = SA_SIGINFO | SA_ONSTACK | (now.sa_flags & SA_RESTART);
+        struct sigaction action = {.sa_sigaction = handlers[n], .sa_flags = flags};
         previous[n] = now;
         if (n >= atomic_load_relaxed(&used_handlers))
             atomic_store_relaxed(&used_handlers, n + 1);
-        sigaction(SIGSEGV, &action, NULL);
+        if (sigaction(SIGSEGV, &action, &replaced) == 0 && !is_own(&replaced))
+            previous[n] = replaced;
     }
     errno = saved;
 }

@@ -185,7 +185,7 @@ static struct heap_place find_live(const void *ptr, enum misuse_kind twice, enum
 {
     struct heap_place place = heap_find(ptr);
     if (place.guard != NULL) {
-        *size = guard_live_size(place.guard, ptr, twice, interior);
+        *size = guard_live_size(place.guard, ptr, twice, interior, foreign);
         return place;
     }
     if (place.slab != NULL && place.slab->class_idx < HK_CACHED_CLASSES)

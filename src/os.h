@@ -15,7 +15,7 @@ enum os_limit { OS_LIMIT_NONE, OS_LIMIT_AS, OS_LIMIT_DATA, OS_LIMIT_MAP_COUNT, O
 
 extern HK_HIDDEN struct os_account os_account;
 
-/* const: after heap_init(). Bytes, a page or none, that stay unreadable behind every mapping of os_map for OS_LEGACY and
+/* const: after heap_init(). Bytes, a page or none, that stay unreadable on either side of every mapping of os_map for OS_LEGACY and
  * OS_HUGE, and go with it. Such a mapping is only unmapped whole, and not made longer. */
 extern HK_HIDDEN size_t os_guard;
 

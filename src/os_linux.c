@@ -289,46 +289,33 @@ bool os_unreserve(void *ptr, size_t len)
     return true;
 }
 
-/* What is kept unreadable behind a mapping, and in front of it: a program that writes on and on from a block below does not reach the
- * allocator's tables. */
-static size_t guard_of(enum os_purpose purpose)
+/* What is kept unreadable around a mapping. In front of the allocator's tables always: a program that writes on and on from a block
+ * below does not reach them. */
+struct fence {
+    size_t front, behind;
+};
+
+static struct fence fence_of(enum os_purpose purpose)
 {
-    return purpose == OS_LEGACY || purpose == OS_HUGE ? os_guard : 0;
+    if (purpose == OS_META)
+        return (struct fence){os_page_size, 0};
+    return purpose == OS_LEGACY || purpose == OS_HUGE ? (struct fence){os_guard, os_guard} : (struct fence){0, 0};
 }
 
-static size_t front_of(enum os_purpose purpose)
+/* The kernel is asked for whole multiples of the alignment: so the mapping after it comes out aligned at once. */
+static void *map_fenced(size_t len, size_t align, struct fence fence)
 {
-    return purpose == OS_META ? os_page_size : 0;
-}
-
-static void *map_fronted(size_t len, size_t align, size_t front)
-{
-    size_t room = align > front ? align : front;
-    char *whole = map_aligned(len + room, align, PROT_NONE, 0);
+    size_t room = align > fence.front ? align : fence.front, total = room + len + (fence.behind != 0 ? align : 0);
+    char *whole = map_aligned(total, align, PROT_NONE, 0);
     if (whole == NULL)
         return NULL;
-    char *ptr = whole + room;
-    if (room > front && sys_munmap(whole, room - front))
-        whole = ptr - front;
-    if (whole == ptr - front && sys_mprotect(ptr, len, PROT_READ | PROT_WRITE))
-        return ptr;
-    sys_munmap(whole, (size_t)(ptr + len - whole));
-    errno = ENOMEM;
-    return NULL;
-}
-
-/* The kernel is asked for a unit more than is kept: so the mapping after it comes out aligned at once. */
-static void *map_guarded(size_t len, size_t align, size_t guard)
-{
-    char *ptr = map_aligned(len + HK_UNIT_SIZE, align, PROT_NONE, 0);
-    if (ptr == NULL)
+    char *ptr = whole + room, *kept = ptr - fence.front;
+    size_t kept_len = fence.front + len + fence.behind;
+    if (trim(whole, total, kept, kept_len) == NULL)
         return NULL;
-    size_t kept = len + HK_UNIT_SIZE;
-    if (guard < HK_UNIT_SIZE && sys_munmap(ptr + len + guard, HK_UNIT_SIZE - guard))
-        kept = len + guard;
-    if (kept == len + guard && sys_mprotect(ptr, len, PROT_READ | PROT_WRITE))
+    if (sys_mprotect(ptr, len, PROT_READ | PROT_WRITE))
         return ptr;
-    sys_munmap(ptr, kept);
+    sys_munmap(kept, kept_len);
     errno = ENOMEM;
     return NULL;
 }
@@ -336,10 +323,8 @@ static void *map_guarded(size_t len, size_t align, size_t guard)
 void *os_map(size_t len, size_t align, enum os_purpose purpose)
 {
     int saved = errno;
-    size_t guard = guard_of(purpose), front = front_of(purpose);
-    void *ptr = guard != 0   ? map_guarded(len, align, guard)
-                : front != 0 ? map_fronted(len, align, front)
-                             : map_aligned(len, align, PROT_READ | PROT_WRITE, 0);
+    struct fence fence = fence_of(purpose);
+    void *ptr = fence.front != 0 ? map_fenced(len, align, fence) : map_aligned(len, align, PROT_READ | PROT_WRITE, 0);
     if (ptr == NULL) {
         count_failure();
         return NULL;
@@ -352,8 +337,8 @@ void *os_map(size_t len, size_t align, enum os_purpose purpose)
 bool os_unmap(void *ptr, size_t len, enum os_purpose purpose)
 {
     int saved = errno;
-    size_t front = front_of(purpose);
-    if (!sys_munmap((char *)ptr - front, front + len + guard_of(purpose))) {
+    struct fence fence = fence_of(purpose);
+    if (!sys_munmap((char *)ptr - fence.front, fence.front + len + fence.behind)) {
         int error = errno;
         count_failure();
         os_purge(ptr, len);

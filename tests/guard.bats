@@ -79,6 +79,11 @@ free_it" ] || fail "$(cat "$err")"
     grep -Eq '^  read of 0x[0-9a-f]+, 1 byte before the block' "$err" || fail "$(cat "$err")"
 }
 
+@test "a function whose name the loader knows is told by it" {
+    guarded_run 134 in_library
+    sed -n '/^  allocated by/,$p' "$err" | grep -Eq '^    #0 0x[0-9a-f]+ (__)?strdup\+0x[0-9a-f]+ \(/.*libc.*\+0x[0-9a-f]+\)$' || fail "$(cat "$err")"
+}
+
 @test "what was written beside a block on its own page is told when it is freed" {
     guarded_run 134 small_overflow
     expect_line "hakmem: overflow of $(cat "$out") \(47-byte block\)"
@@ -97,6 +102,8 @@ free_it" ] || fail "$(cat "$err")"
     expect_line "hakmem: free of an interior pointer $(cat "$out") \(47-byte block\)"
     guarded_run 134 foreign_free
     expect_line "hakmem: free of a pointer that was never allocated, $(cat "$out")"
+    guarded_run 134 realloc_foreign
+    expect_line "hakmem: realloc of a pointer that was never allocated, $(cat "$out")"
     guarded_run 134 realloc_freed
     expect_line "hakmem: realloc of a freed block $(cat "$out") \(47-byte block\)"
     expect_stack "by thread" realloc_freed
@@ -132,6 +139,10 @@ free_it" ] || fail "$(cat "$err")"
         ulimit -v 300000
         guarded_run 0 good
     )
+}
+
+@test "at most a hundred blocks a second are guarded" {
+    guarded_run 0 rate
 }
 
 @test "the allocator's counts hold with guarded blocks, and real programs run" {

@@ -66,6 +66,16 @@ good() {
         hk_preload "$hardened" "$kind" 48 >/dev/null 2>&1 || status=$?
         [ "$status" -eq 139 ] || fail "$kind: $status"
     done
+    run hk_preload HAKMEM_CONF=harden:0 "$hardened" beyond_superslab 48
+    [ "$status" -eq 0 ] || fail "without hardened mode: $status: $output"
+}
+
+@test "a page on either side of huge blocks, and of the fallback's memory, can't be touched" {
+    good fenced 5000000 4194305 20000000
+    run hk_preload HAKMEM_CONF=harden:1,region:0 "$hardened" fenced 48
+    [ "$status $output" = "0 good" ] || fail "$output"
+    run hk_preload HAKMEM_CONF=harden:0 "$hardened" fenced 5000000
+    [ "$status" -eq 1 ] || fail "without hardened mode: $status: $output"
 }
 
 @test "blocks come in no order, come back late, read as zeros after their free, and have the size that was asked for" {

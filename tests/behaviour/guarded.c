@@ -151,11 +151,47 @@ static void foreign_free(void)
     sink = NULL;
 }
 
+static void realloc_foreign(void)
+{
+    char *block = take_guarded(SIZE, true);
+    sink = realloc(announce(block + (size_t)64 * 65536), 100);
+}
+
+/* Allocated by a function of a library, whose name the loader knows. */
+static void in_library(void)
+{
+    static const char text[] = "a text of forty-six characters, and a NUL more";
+    _Static_assert(sizeof text == SIZE, "the size that tells");
+    char *block = strdup(text);
+    while (!is_guarded(block, SIZE)) {
+        usleep(1000);
+        block = strdup(text);
+    }
+    give(announce(block));
+    look(block);
+    sink = NULL;
+}
+
 static void realloc_freed(void)
 {
     char *block = announce(take_guarded(SIZE, true));
     give(block);
     sink = realloc(block, 100);
+}
+
+/* Each allocation is due to be guarded: at most a hundred a second are, and sixteen at once. */
+static void rate(void)
+{
+    uint64_t begin = now_ms(), elapsed, guarded = 0;
+    while (now_ms() - begin < 500) {
+        char *block = take(SIZE);
+        guarded += is_guarded(block, SIZE);
+        free(block);
+    }
+    elapsed = now_ms() - begin;
+    require(guarded > 16 && guarded <= 17 + elapsed / 10, "%zu blocks guarded in %zu ms", (size_t)guarded,
+            (size_t)elapsed);
+    puts("good");
 }
 
 static void *free_it(void *block)
@@ -387,6 +423,9 @@ static const struct {
     KIND(interior_free),
     KIND(foreign_free),
     KIND(realloc_freed),
+    KIND(realloc_foreign),
+    KIND(in_library),
+    KIND(rate),
     KIND(freed_by_thread),
     KIND(handler),
     KIND(plain_handler),

@@ -134,10 +134,15 @@ static void sized_by_one(void)
     free_sized_of(announced(), size - 1);
 }
 
-/* From the block to the end of its SuperSlab, and a byte more. */
+/* From a block of the lowest of several SuperSlabs to that one's end, and a byte more. */
 static void beyond_superslab(void)
 {
-    char *block = announced(), *end = (char *)(((uintptr_t)block + SUPERSLAB) & ~(SUPERSLAB - 1));
+    char *block = announced();
+    for (size_t bytes = 0; bytes < 4 * SUPERSLAB; bytes += size) {
+        char *next = opaque(malloc(size));
+        block = next < block ? next : block;
+    }
+    char *end = (char *)(((uintptr_t)block + SUPERSLAB) & ~(SUPERSLAB - 1));
     *(volatile char *)end = 1;
 }
 
@@ -148,6 +153,31 @@ static void before_superslab(void)
 }
 
 /* ---- what a program may see ---- */
+
+/* The line of /proc/self/maps with `block`, and those before and after it: whether these can't be touched, and lie next to it. */
+static void fenced(void)
+{
+    char *block = opaque(malloc(size)), line[512];
+    uintptr_t start, end, last_end = 0, found_end = 0;
+    char mode[5];
+    bool last_shut = false, front = false, behind = false;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    require(maps != NULL && block != NULL, "no maps, or no block");
+    while (fgets(line, sizeof line, maps) != NULL && sscanf(line, "%lx-%lx %4s", &start, &end, mode) == 3) {
+        bool shut = mode[0] == '-' && mode[1] == '-';
+        if (found_end != 0) {
+            behind = shut && start == found_end;
+            break;
+        }
+        if ((uintptr_t)block >= start && (uintptr_t)block < end) {
+            front = last_shut && last_end == start;
+            found_end = end;
+        }
+        last_end = end;
+        last_shut = shut;
+    }
+    require(front && behind, "%p of %zu bytes: fenced in front %d, behind %d", block, size, front, behind);
+}
 
 static void order(void)
 {
@@ -314,6 +344,7 @@ static const struct {
     {"sized_by_one", sized_by_one, true},
     {"beyond_superslab", beyond_superslab, true},
     {"before_superslab", before_superslab, true},
+    {"fenced", fenced, false},
     {"order", order, false},
     {"zero", zero, false},
     {"shrunk", shrunk, false},
