@@ -15,7 +15,7 @@
 #define HK_NOINLINE __attribute__((noinline))
 #define HK_TLS _Thread_local __attribute__((tls_model("initial-exec")))
 
-/* The measures of memory. A unit is what one byte of the slab map speaks of; a SuperSlab is what is asked of the
+/* The measures of memory. A unit is what one entry of the slab map speaks of; a SuperSlab is what is asked of the
  * kernel at once. Both are powers of two, and no smaller than any page size of the supported machines. */
 #define HK_UNIT_SHIFT 16u
 #define HK_UNIT_SIZE ((size_t)1 << HK_UNIT_SHIFT) /* 64 KiB */

@@ -430,13 +430,13 @@ static HK_NOINLINE void free_sized_slow(void *ptr, size_t size, size_t align)
     struct heap_place place =
         find_live(ptr, MISUSE_DOUBLE_FREE, MISUSE_INTERIOR_FREE, MISUSE_FOREIGN_FREE, &block_size);
     bool cached = place.slab != NULL && place.slab->class_idx < HK_CACHED_CLASSES;
-    /* A large block may have been resized where it lies, down to half. */
     if (harden_is_on()) {
         if (!fits_hardened(&place, ptr, size, block_size, align))
             misuse_abort(MISUSE_WRONG_SIZE, ptr, block_size);
         free(ptr);
         return;
     }
+    /* A large block may have been resized where it lies, down to half. */
     bool fits = !cached && place.guard == NULL && size <= block_size && size >= block_size / 2;
     if (!fits && heap_good_size(size, align) != heap_good_size(block_size, 0))
         misuse_abort(MISUSE_WRONG_SIZE, ptr, block_size);

@@ -50,6 +50,6 @@ HK_HIDDEN bool region_shrink(void);
 HK_HIDDEN struct superslab *region_superslab(uintptr_t idx);
 HK_HIDDEN void region_set_superslab(uint8_t *base, struct superslab *ss);
 HK_HIDDEN uintptr_t region_first(void); /* the lowest index that is used: in hardened mode every other is, from 1 on */
-HK_HIDDEN uintptr_t region_top(void);   /* one more than the highest index ever used */
+HK_HIDDEN uintptr_t region_top(void);   /* one more than the highest index that is used, or given up */
 
 #endif

@@ -27,7 +27,7 @@ struct slab {
     bool in_use;              /* lock: class; large runs: the block is the program's */
     bool sampled;         /* const: while a slab is in use, all its blocks are; large runs: owner of the block: it is */
     uint16_t epoch;       /* lock: class; its pool's, which listed it */
-    uint64_t dirty_pages; /* lock: class; bit p: page group p may be resident */
+    uint64_t dirty_pages; /* lock: class; bit p: page p may be resident */
     uint64_t stamp_ms;    /* lock: class; when it last lost or got a block */
     size_t size; /* lock: class; large runs: bytes that the block has; in a sparse slab: free bytes, as counted */
 };

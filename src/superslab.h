@@ -52,7 +52,7 @@ HK_HIDDEN struct superslab_run superslab_take(unsigned units, unsigned align_uni
  * False: they are not. */
 HK_HIDDEN bool superslab_extend(struct slab *slab, unsigned units);
 
-/* Give a run back: its units become free and dirty, its map bytes 0. */
+/* Give a run back: its units become free and dirty, their map entries HK_CODE_NONE. */
 HK_HIDDEN void superslab_give(struct slab *slab);
 
 /* The same for a run whose pages have gone elsewhere: it reads as zeros. */

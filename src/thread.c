@@ -18,7 +18,6 @@
 #include "shared_pool.h"
 #include "superslab.h"
 
-#define ENDED ((struct hk_thread *)1) /* hk_tls.self of a thread whose cache is gone */
 #define EXIT_ROUNDS \
     2u /* so often the key's destructor is called before the cache goes: after those of other keys. Of four rounds that there are, since a
         * thread may first come here in one of them */
@@ -136,7 +135,7 @@ static void close_bins(void)
 void thread_end(void)
 {
     struct hk_thread *thread = hk_tls.self;
-    if ((uintptr_t)thread <= 1)
+    if (!thread_has_cache(thread))
         return;
     cache_end();
     if (HK_PROBE_ON(cache_report) && is_first_in_a_while(&last_end_ms, os_now_ms()))
@@ -144,7 +143,7 @@ void thread_end(void)
     hk_lock(&threads_lock);
     close_bins();
     leave(thread);
-    hk_tls.self = ENDED;
+    hk_tls.self = HK_THREAD_ENDED;
     hk_unlock(&threads_lock);
     meta_free(thread, sizeof *thread);
 }
@@ -178,7 +177,7 @@ struct hk_thread *thread_enter_slow(void)
 {
     heap_enter();
     struct hk_thread *thread = hk_tls.self;
-    if (thread == ENDED || !atomic_load_relaxed(&caches_allowed))
+    if (thread == HK_THREAD_ENDED || !atomic_load_relaxed(&caches_allowed))
         return NULL;
     return thread != NULL ? thread : thread_begin();
 }
@@ -255,7 +254,7 @@ static void adopt_others(void)
 /* The list was caught in the middle of a change: the calling thread alone is in it from now on. */
 static void forget_others(void)
 {
-    threads = hk_tls.self != ENDED ? hk_tls.self : NULL;
+    threads = hk_tls.self != HK_THREAD_ENDED ? hk_tls.self : NULL;
     if (threads != NULL)
         threads->next = threads->prev = NULL;
 }
@@ -287,7 +286,7 @@ void thread_after_fork(bool child, bool raw_child, bool interrupted)
         hk_unlock(&threads_lock);
     if (!child)
         return;
-    if ((uintptr_t)hk_tls.self <= 1) {
+    if (!thread_has_cache(hk_tls.self)) {
         close_bins(); /* a malloc that a signal interrupted may have taken of a budget of 0, with no list behind it */
     } else if (interrupted) {
         if (sound)

@@ -46,6 +46,14 @@ struct hk_thread {
     struct cache_class classes[HK_CACHED_CLASSES];
 };
 
+/* hk_tls.self of a thread whose cache is gone; NULL: it has none yet. */
+#define HK_THREAD_ENDED ((struct hk_thread *)1)
+
+static inline bool thread_has_cache(const struct hk_thread *self)
+{
+    return (uintptr_t)self > (uintptr_t)HK_THREAD_ENDED;
+}
+
 /* The calling thread, made at its first slow path; NULL when it has ended, memory for it is refused, or caches are not allowed
  * yet: it is then served without a cache. Also where a child of a raw clone finds out that it is one. */
 HK_HIDDEN struct hk_thread *thread_enter_slow(void);
@@ -61,7 +69,7 @@ static inline void thread_fork_token_restore(void)
 static inline struct hk_thread *thread_enter(void)
 {
     struct hk_thread *thread = hk_tls.self;
-    if (hk_unlikely((uintptr_t)thread <= 1 || *thread_fork_token == 0))
+    if (hk_unlikely(!thread_has_cache(thread) || *thread_fork_token == 0))
         return thread_enter_slow();
     return thread;
 }

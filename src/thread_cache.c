@@ -537,7 +537,7 @@ void cache_settle_all(void)
 /* For reclaim: where memory is refused, what the calling thread keeps for later is needed now. No cache is made for that. */
 static void give_all(void)
 {
-    if ((uintptr_t)hk_tls.self > 1)
+    if (thread_has_cache(hk_tls.self))
         cache_drain_all(DRAIN_TRIM);
 }
 

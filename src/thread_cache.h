@@ -7,7 +7,7 @@
 #include "base.h"
 #include "bin.h"
 
-/* The slow path of malloc for sizes up to HK_CACHED_MAX: budget or blocks have run out, or the first block has lost its mark,
+/* The slow path of malloc for sizes up to HK_CACHED_MAX: budget or blocks have run out, or the first block's words don't agree,
  * which is misuse. NULL with ENOMEM. */
 HK_HIDDEN void *cache_alloc_slow(size_t size);
 

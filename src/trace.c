@@ -8,6 +8,9 @@
 
 #include "os.h"
 
+/* Not there in a program that is linked with -static at fixed addresses. */
+extern const char _DYNAMIC[] __attribute__((weak, visibility("hidden")));
+
 #define SKIP_MOST 16u /* frames of hakmem's own, and of a signal's delivery */
 
 struct walk {
@@ -32,13 +35,21 @@ static _Unwind_Reason_Code on_frame(struct _Unwind_Context *context, void *arg)
     return _URC_NO_REASON;
 }
 
+/* There libgcc finds a function's frame in tables that it sorts when it first looks: under a lock, in memory of malloc's. */
+static bool can_unwind(void)
+{
+    return _DYNAMIC != NULL;
+}
+
 void trace_take(struct trace *trace, uintptr_t first, bool at_fault)
 {
     struct walk walk = {.trace = trace, .first = first};
-    trace->depth = 0;
     trace->at_fault = at_fault;
     trace->tid = (uint32_t)syscall(SYS_gettid);
-    _Unwind_Backtrace(on_frame, &walk);
+    trace->pcs[0] = first;
+    trace->depth = first != 0 && !can_unwind();
+    if (can_unwind())
+        _Unwind_Backtrace(on_frame, &walk);
 }
 
 /* What dladdr(3) knows of a frame. What follows the last call of a function that doesn't return may be another function. */

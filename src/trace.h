@@ -15,6 +15,7 @@ struct trace {
 
 /* The calling thread's stack from `first` outwards, where first is an address on it as __builtin_return_address() gives it, or the
  * one that a fault interrupted (at_fault); the innermost frames when it is not there. Unwinds by .eh_frame (libgcc's, linked in).
+ * In a program linked with -static at fixed addresses `first` is all there is.
  * Async-signal-safe with glibc 2.35 and later, whose _dl_find_object() takes no lock; before, not while libraries are loaded. */
 HK_HIDDEN void trace_take(struct trace *trace, uintptr_t first, bool at_fault);
 

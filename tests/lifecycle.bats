@@ -141,9 +141,12 @@ link_with() {
     [[ "$1" != *++ ]] || source=cxx.cc
     "$1" -O2 -fno-builtin -D_GNU_SOURCE -I"$HAKMEM_SOURCE/src" -o "$BATS_TEST_TMPDIR/program" \
         "$HAKMEM_SOURCE/tests/lifecycle/linked/$source" "${@:2}" || fail "does not link: $*"
-    run timeout 60 "$BATS_TEST_TMPDIR/program" 3>&-
-    [ "$status" -eq 0 ] || fail "$*: status $status: $output"
-    [[ "$output" == "hakmem "* ]]
+    local conf
+    for conf in "" guard:1; do
+        run env "HAKMEM_CONF=$conf" timeout 60 "$BATS_TEST_TMPDIR/program" 3>&-
+        [ "$status" -eq 0 ] || fail "$*, $conf: status $status: $output"
+        [[ "$output" == "hakmem "* ]]
+    done
 }
 
 @test "libhakmem.a serves C programs linked with -static, -static-pie and dynamically" {
