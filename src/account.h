@@ -77,6 +77,22 @@ struct hk_region_account {
     uint64_t units;      /* of HK_UNIT_SIZE; fewer once a tail was given back */
     uint64_t map;        /* address of the slab map: an int32_t a unit, where its bin lies in every thread */
     uint64_t superslabs; /* address of the table of struct superslab's addresses, by index in the region */
+    uint64_t tables;     /* bytes of the mapping that begins with the slab map: of all the region's tables */
+};
+
+/* Where the tables lie that a reader from outside needs to tell each page's use (layout.h); const: after heap_init(). All addresses. */
+struct hk_layout {
+    uint32_t version;     /* HK_LAYOUT_VERSION; 0: before heap_init() */
+    uint32_t length;      /* sizeof(struct hk_layout) */
+    uint64_t digest;      /* layout_digest(): of a reader that was built of other sources it is another */
+    uint64_t secret;      /* hk_secret */
+    uint64_t threads;     /* of the pointer to the first struct hk_thread */
+    uint64_t outer_root;  /* outer_map.h: its root */
+    uint64_t meta_chunks; /* of the pointer to the first struct meta_chunk */
+    uint64_t guard_base;  /* of the address of the guarded slots' pages */
+    uint64_t guard_slots; /* of the address of the table of struct guard_slot */
+    uint64_t quarantine;  /* quarantine.h: its shards */
+    uint64_t fork_token;  /* of the page that a child finds wiped */
 };
 
 /* All of it, as a reader from outside finds it: what cache_report points to is classes[class_idx]. */
@@ -85,6 +101,7 @@ struct hk_process_account {
     struct hk_capacity capacity;
     const struct os_account *os; /* const: after account_init() */
     struct hk_region_account region;
+    struct hk_layout layout;
 };
 extern HK_HIDDEN struct hk_process_account hk_account;
 

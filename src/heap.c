@@ -10,6 +10,7 @@
 #include "config.h"
 #include "guard.h"
 #include "harden.h"
+#include "layout.h"
 #include "lock.h"
 #include "os.h"
 #include "outer_map.h"
@@ -47,6 +48,7 @@ void heap_init(void)
         ace_init();
         cache_init();
         thread_init();
+        layout_init();
         atomic_store_release(&initialised, true);
     }
     hk_unlock(&init_lock);

@@ -1,6 +1,6 @@
-/* meta.c - metadata: cut from chunks that are never given back; a request too big to share a chunk has its own mapping.
+/* meta.c - metadata: cut from chunks that are never given back.
  *
- *   used + free in the lists + rest of the chunks = mapped
+ *   headers + used + free in the lists + rests of the chunks = mapped
  *
  * Every change of the lists and of the chunk is one store of a pointer or a count: the child of a raw clone, which finds
  * another thread half way through, loses a piece at most.                                                              */
@@ -15,8 +15,8 @@
 #define META_CHUNK ((size_t)256 << 10)
 #define META_CHUNK_MOST \
     ((size_t)16 << 20) /* an eighth of what is mapped up to that: each costs two mappings (max_map_count) */
-#define META_SHARED_MAX (META_CHUNK / 4) /* at most that much of a chunk is left over when the next is begun */
-#define META_PURGE_PAGES 2u              /* fewer whole pages are not worth a system call */
+#define META_HEADER hk_align_up(sizeof(struct meta_chunk), HK_CACHE_LINE)
+#define META_PURGE_PAGES 2u /* fewer whole pages are not worth a system call */
 
 /* A freed piece. The sizes are a list by themselves: the first piece of each size is in it. */
 struct meta_piece {
@@ -26,6 +26,9 @@ struct meta_piece {
     bool purged; /* the whole pages behind this header read as zeros */
 };
 
+_Static_assert(META_SIZE_MAX <= META_CHUNK / 4, "at most a quarter of a chunk is left over when the next is begun");
+
+struct meta_chunk *meta_chunks;
 static struct hk_lock meta_lock = HK_LOCK_FREE;
 static struct meta_piece *free_sizes; /* lock: meta */
 static char *chunk_end;               /* lock: meta */
@@ -33,12 +36,10 @@ static size_t chunk_left;             /* lock: meta; bytes before chunk_end that
 static size_t mapped_bytes;           /* any */
 static size_t used_bytes;             /* any */
 
-/* What a request takes: whole cache lines, or whole pages when it has a mapping of its own. */
+/* What a request takes: whole cache lines. */
 static size_t piece_size(size_t size)
 {
-    if (size <= META_SHARED_MAX)
-        return size == 0 ? HK_CACHE_LINE : hk_align_up(size, HK_CACHE_LINE);
-    return hk_align_up(size, os_page_size);
+    return size == 0 ? HK_CACHE_LINE : hk_align_up(size, HK_CACHE_LINE);
 }
 
 static struct meta_piece *take_freed(size_t size)
@@ -68,29 +69,27 @@ static void keep_freed(struct meta_piece *piece)
     atomic_store_release(link, piece);
 }
 
-static void *map_more(size_t size)
+static bool map_chunk(size_t len)
 {
-    void *ptr = os_map(size, os_page_size, OS_META);
-    if (ptr != NULL)
-        atomic_add_relaxed(&mapped_bytes, size);
-    return ptr;
+    struct meta_chunk *chunk = os_map(len, os_page_size, OS_META);
+    if (chunk == NULL)
+        return false;
+    atomic_add_relaxed(&mapped_bytes, len);
+    *chunk = (struct meta_chunk){meta_chunks, len};
+    atomic_store_release(&meta_chunks, chunk);
+    atomic_store_release(&chunk_left, 0);
+    atomic_store_release(&chunk_end, (char *)chunk + len);
+    atomic_store_release(&chunk_left, len - META_HEADER);
+    return true;
 }
 
 static void *cut(size_t size)
 {
-    if (size > META_SHARED_MAX)
-        return map_more(size);
     if (size > chunk_left) {
         size_t eighth = hk_align_down(mapped_bytes / 8, META_CHUNK),
                len = eighth < META_CHUNK_MOST ? eighth : META_CHUNK_MOST;
-        char *chunk = len > META_CHUNK ? map_more(len) : NULL;
-        if (chunk == NULL)
-            chunk = map_more(len = META_CHUNK);
-        if (chunk == NULL)
+        if (!(len > META_CHUNK && map_chunk(len)) && !map_chunk(META_CHUNK))
             return NULL;
-        atomic_store_release(&chunk_left, 0);
-        atomic_store_release(&chunk_end, chunk + len);
-        atomic_store_release(&chunk_left, len);
     }
     void *ptr = chunk_end - chunk_left;
     atomic_store_release(&chunk_left, chunk_left - size);
@@ -121,7 +120,7 @@ static void clear(struct meta_piece *piece, size_t size)
 
 void *meta_alloc(size_t size)
 {
-    if (size > PTRDIFF_MAX) {
+    if (size > META_SIZE_MAX) {
         errno = ENOMEM;
         return NULL;
     }
@@ -146,11 +145,7 @@ void meta_free(void *ptr, size_t size)
     int saved = errno;
     size = piece_size(size);
     atomic_sub_relaxed(&used_bytes, size);
-    if (size > META_SHARED_MAX && os_unmap(ptr, size, OS_META)) {
-        atomic_sub_relaxed(&mapped_bytes, size);
-        return;
-    }
-    char *pages; /* also of what the kernel would not unmap: it may have refused to purge that as well */
+    char *pages;
     size_t len = whole_pages(ptr, size, &pages);
     struct meta_piece *piece = ptr;
     piece->purged = len != 0 && os_purge(pages, len);

@@ -4,7 +4,16 @@
 
 #include "base.h"
 
-/* `size` bytes, zero-filled, aligned to a cache line; NULL with ENOMEM when the kernel refuses. Takes the meta lock, which
+/* Every mapping of metadata that meta_alloc() made begins so. */
+struct meta_chunk {
+    struct meta_chunk *next; /* const: the one mapped before */
+    size_t length;           /* const: bytes, this header included */
+};
+extern HK_HIDDEN struct meta_chunk *meta_chunks; /* lock: meta; the one mapped last */
+
+#define META_SIZE_MAX ((size_t)64 << 10)
+
+/* `size` bytes (at most META_SIZE_MAX), zero-filled, aligned to a cache line; NULL with ENOMEM when the kernel refuses. Takes the meta lock, which
  * is the last in the order of locks. What is freed is kept by size, for the next of the same size. */
 HK_HIDDEN void *meta_alloc(size_t size);
 HK_HIDDEN void meta_free(void *ptr, size_t size);

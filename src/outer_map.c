@@ -10,39 +10,31 @@
 
 #include "os.h"
 
-#define LEVEL_BITS 16u
-#define LEVEL_SIZE (1u << LEVEL_BITS)
-#define KIND_MASK ((uintptr_t)3)
+_Static_assert(HK_UNIT_SHIFT + 2 * OUTER_LEVEL_BITS == 48, "the two levels cover 48 bits of address");
+_Static_assert(OUTER_HUGE <= OUTER_KIND_MASK, "a kind fits beside the owner");
 
-struct leaf {
-    uintptr_t entries[LEVEL_SIZE]; /* any */
-};
+struct outer_leaf *outer_root[OUTER_LEVEL_SIZE];
 
-_Static_assert(HK_UNIT_SHIFT + 2 * LEVEL_BITS == 48, "the two levels cover 48 bits of address");
-_Static_assert(OUTER_HUGE <= KIND_MASK, "a kind fits beside the owner");
-
-static struct leaf *root[LEVEL_SIZE]; /* any: NULL, then for ever what was published */
-
-static struct leaf *find_leaf(uintptr_t unit)
+static struct outer_leaf *find_leaf(uintptr_t unit)
 {
-    if (unit >> (2 * LEVEL_BITS) != 0)
+    if (unit >> (2 * OUTER_LEVEL_BITS) != 0)
         return NULL;
-    return atomic_load_acquire(&root[unit >> LEVEL_BITS]); /* pairs with make_leaf() */
+    return atomic_load_acquire(&outer_root[unit >> OUTER_LEVEL_BITS]); /* pairs with make_leaf() */
 }
 
 static bool make_leaf(uintptr_t unit)
 {
-    if (unit >> (2 * LEVEL_BITS) != 0) {
+    if (unit >> (2 * OUTER_LEVEL_BITS) != 0) {
         errno = ENOMEM;
         return false;
     }
     if (find_leaf(unit) != NULL)
         return true;
-    struct leaf *leaf = os_map(sizeof *leaf, HK_UNIT_SIZE, OS_META), *expected = NULL;
+    struct outer_leaf *leaf = os_map(sizeof *leaf, HK_UNIT_SIZE, OS_META), *expected = NULL;
     if (leaf == NULL)
         return false;
     /* Where another thread was first, and the kernel refuses the unmap: its pages were never touched. */
-    if (!atomic_cas_acq_rel(&root[unit >> LEVEL_BITS], &expected, leaf))
+    if (!atomic_cas_acq_rel(&outer_root[unit >> OUTER_LEVEL_BITS], &expected, leaf))
         os_unmap(leaf, sizeof *leaf, OS_META);
     return true;
 }
@@ -50,9 +42,9 @@ static bool make_leaf(uintptr_t unit)
 static void store(uintptr_t first, unsigned units, uintptr_t entry)
 {
     for (uintptr_t unit = first; unit < first + units; unit++) {
-        struct leaf *leaf = find_leaf(unit);
+        struct outer_leaf *leaf = find_leaf(unit);
         if (leaf != NULL)
-            atomic_store_release(&leaf->entries[unit % LEVEL_SIZE], entry); /* pairs with outer_map_find() */
+            atomic_store_release(&leaf->entries[unit % OUTER_LEVEL_SIZE], entry); /* pairs with outer_map_find() */
     }
 }
 
@@ -66,7 +58,7 @@ bool outer_map_set(const void *ptr, unsigned units, enum outer_kind kind, void *
     if (units == 0)
         return true;
     uintptr_t first = (uintptr_t)ptr >> HK_UNIT_SHIFT, last = first + units - 1;
-    for (uintptr_t unit = first; unit <= last; unit = (unit | (LEVEL_SIZE - 1)) + 1) {
+    for (uintptr_t unit = first; unit <= last; unit = (unit | (OUTER_LEVEL_SIZE - 1)) + 1) {
         if (!make_leaf(unit))
             return false;
     }
@@ -82,8 +74,8 @@ void outer_map_clear(const void *ptr, unsigned units)
 struct outer_entry outer_map_find(const void *ptr)
 {
     uintptr_t unit = (uintptr_t)ptr >> HK_UNIT_SHIFT;
-    struct leaf *leaf = find_leaf(unit);
-    uintptr_t entry = leaf == NULL ? 0
-                                   : atomic_load_acquire(&leaf->entries[unit % LEVEL_SIZE]); /* pairs with store() */
-    return (struct outer_entry){(enum outer_kind)(entry & KIND_MASK), (void *)(entry & ~KIND_MASK)};
+    struct outer_leaf *leaf = find_leaf(unit);
+    uintptr_t entry =
+        leaf == NULL ? 0 : atomic_load_acquire(&leaf->entries[unit % OUTER_LEVEL_SIZE]); /* pairs with store() */
+    return (struct outer_entry){(enum outer_kind)(entry & OUTER_KIND_MASK), (void *)(entry & ~OUTER_KIND_MASK)};
 }

@@ -5,6 +5,16 @@
 
 #include "base.h"
 
+#define OUTER_LEVEL_BITS 16u
+#define OUTER_LEVEL_SIZE (1u << OUTER_LEVEL_BITS)
+#define OUTER_KIND_MASK ((uintptr_t)3)
+
+/* For the units of 4 GiB. An entry is owner | kind, 0: not ours. */
+struct outer_leaf {
+    uintptr_t entries[OUTER_LEVEL_SIZE]; /* any */
+};
+extern HK_HIDDEN struct outer_leaf *outer_root[OUTER_LEVEL_SIZE]; /* any: NULL, then for ever what was published */
+
 enum outer_kind { OUTER_NONE, OUTER_LEGACY, OUTER_HUGE };
 
 struct outer_entry {

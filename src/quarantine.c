@@ -6,31 +6,23 @@
 
 #include "canary.h"
 #include "chance.h"
-#include "lock.h"
 #include "misuse.h"
 #include "shared_pool.h"
 
 #define SHARD_BYTES (QUARANTINE_BYTES / QUARANTINE_SHARDS)
-#define CLASS_SHIFT 48u /* an entry is the block's address and, above it, its class; 0: the slot is empty */
 
 _Static_assert(SHARD_BYTES >= HK_CACHED_MAX, "a shard has room for a block");
 
-struct shard {
-    struct hk_lock lock;
-    size_t bytes;                     /* lock: */
-    uint64_t slots[QUARANTINE_SLOTS]; /* lock: entries */
-} __attribute__((aligned(HK_CACHE_LINE)));
-
-static struct shard shards[QUARANTINE_SHARDS];
+struct quarantine_shard quarantine_shards[QUARANTINE_SHARDS];
 
 static void *block_of(uint64_t entry)
 {
-    return (void *)(uintptr_t)(entry & ((UINT64_C(1) << CLASS_SHIFT) - 1));
+    return (void *)(uintptr_t)(entry & ((UINT64_C(1) << QUARANTINE_CLASS_SHIFT) - 1));
 }
 
 static unsigned class_of(uint64_t entry)
 {
-    return (unsigned)(entry >> CLASS_SHIFT);
+    return (unsigned)(entry >> QUARANTINE_CLASS_SHIFT);
 }
 
 static size_t size_of(uint64_t entry)
@@ -40,7 +32,7 @@ static size_t size_of(uint64_t entry)
 
 /* The slot's block goes to its slab; one that was written to goes nowhere. The lock is let go before an abort, so that a handler of
  * SIGABRT may allocate. */
-static void release(struct shard *shard, unsigned slot)
+static void release(struct quarantine_shard *shard, unsigned slot)
 {
     uint64_t entry = shard->slots[slot];
     if (entry == 0)
@@ -57,8 +49,8 @@ static void release(struct shard *shard, unsigned slot)
 void quarantine_put(unsigned class_idx, void *block)
 {
     int saved = errno;
-    uint64_t chance = chance_next(), entry = (uint64_t)class_idx << CLASS_SHIFT | (uintptr_t)block;
-    struct shard *shard = &shards[chance % QUARANTINE_SHARDS];
+    uint64_t chance = chance_next(), entry = (uint64_t)class_idx << QUARANTINE_CLASS_SHIFT | (uintptr_t)block;
+    struct quarantine_shard *shard = &quarantine_shards[chance % QUARANTINE_SHARDS];
     unsigned slot = (unsigned)(chance >> 32) % QUARANTINE_SLOTS;
     hk_lock(&shard->lock);
     release(shard, slot);
@@ -73,7 +65,7 @@ void quarantine_put(unsigned class_idx, void *block)
 void quarantine_flush(void)
 {
     int saved = errno;
-    for (struct shard *shard = shards; shard < shards + QUARANTINE_SHARDS; shard++) {
+    for (struct quarantine_shard *shard = quarantine_shards; shard < quarantine_shards + QUARANTINE_SHARDS; shard++) {
         hk_lock(&shard->lock);
         for (unsigned slot = 0; slot < QUARANTINE_SLOTS && shard->bytes > 0; slot++)
             release(shard, slot);
@@ -85,7 +77,8 @@ void quarantine_flush(void)
 bool quarantine_holds(const void *block)
 {
     bool holds = false;
-    for (struct shard *shard = shards; shard < shards + QUARANTINE_SHARDS && !holds; shard++) {
+    for (struct quarantine_shard *shard = quarantine_shards; shard < quarantine_shards + QUARANTINE_SHARDS && !holds;
+         shard++) {
         hk_lock(&shard->lock);
         for (unsigned slot = 0; slot < QUARANTINE_SLOTS && !holds; slot++)
             holds = shard->slots[slot] != 0 && block_of(shard->slots[slot]) == block;
@@ -97,7 +90,7 @@ bool quarantine_holds(const void *block)
 void quarantine_count(uint32_t blocks[HK_CACHED_CLASSES])
 {
     memset(blocks, 0, HK_CACHED_CLASSES * sizeof *blocks);
-    for (struct shard *shard = shards; shard < shards + QUARANTINE_SHARDS; shard++) {
+    for (struct quarantine_shard *shard = quarantine_shards; shard < quarantine_shards + QUARANTINE_SHARDS; shard++) {
         hk_lock(&shard->lock);
         for (unsigned slot = 0; slot < QUARANTINE_SLOTS; slot++)
             if (shard->slots[slot] != 0)
@@ -109,13 +102,13 @@ void quarantine_count(uint32_t blocks[HK_CACHED_CLASSES])
 void quarantine_before_fork(void)
 {
     for (unsigned i = 0; i < QUARANTINE_SHARDS; i++)
-        hk_lock(&shards[i].lock);
+        hk_lock(&quarantine_shards[i].lock);
 }
 
 /* In the child of a raw clone a slot is what it is: each changes by one store. */
 void quarantine_after_fork(bool raw_child)
 {
-    for (struct shard *shard = shards + QUARANTINE_SHARDS; shard-- > shards;) {
+    for (struct quarantine_shard *shard = quarantine_shards + QUARANTINE_SHARDS; shard-- > quarantine_shards;) {
         if (!raw_child) {
             hk_unlock(&shard->lock);
             continue;

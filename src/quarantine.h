@@ -8,11 +8,21 @@
 #define HK_QUARANTINE_H
 
 #include "base.h"
+#include "lock.h"
 #include "size_class.h"
 
 #define QUARANTINE_SHARDS 16u
 #define QUARANTINE_SLOTS 64u /* of a shard */
 #define QUARANTINE_BYTES ((size_t)1 << 20)
+
+#define QUARANTINE_CLASS_SHIFT 48u /* an entry is the block's address and, above it, its class; 0: the slot is empty */
+
+struct quarantine_shard {
+    struct hk_lock lock;
+    size_t bytes;                     /* lock: */
+    uint64_t slots[QUARANTINE_SLOTS]; /* lock: entries */
+} __attribute__((aligned(HK_CACHE_LINE)));
+extern HK_HIDDEN struct quarantine_shard quarantine_shards[QUARANTINE_SHARDS];
 
 /* Take a block that was wiped (canary.h). What goes to its slab meanwhile is looked at: write-after-free aborts. */
 HK_HIDDEN void quarantine_put(unsigned class_idx, void *block);

@@ -38,18 +38,20 @@ static uint64_t wanted_size(void)
     return want < LEAST_REGION ? 0 : hk_align_down(want, HK_SUPERSLAB_SIZE);
 }
 
-static bool map_tables(uintptr_t count)
+/* Bytes of them, 0 when they are refused. */
+static size_t map_tables(uintptr_t count)
 {
     size_t map_len = hk_align_up(count * HK_UNITS_PER_SUPERSLAB * sizeof *region_map, 64);
     size_t table_len = hk_align_up(count * sizeof *superslabs, 64);
     size_t bits_len = hk_align_up((count + 63) / 64 * 8, 64);
-    uint8_t *tables = os_map(hk_align_up(map_len + table_len + bits_len, os_page_size), os_page_size, OS_META);
+    size_t len = hk_align_up(map_len + table_len + bits_len, os_page_size);
+    uint8_t *tables = os_map(len, os_page_size, OS_META);
     if (tables == NULL)
-        return false;
+        return 0;
     region_map = (int32_t *)(void *)tables;
     superslabs = (struct superslab **)(void *)(tables + map_len);
     taken = (uint64_t *)(void *)(tables + map_len + table_len);
-    return true;
+    return len;
 }
 
 void region_init(void)
@@ -60,7 +62,8 @@ void region_init(void)
         size = hk_align_down(size / 2, HK_SUPERSLAB_SIZE);
     if (base == NULL)
         return;
-    if (!map_tables(size >> HK_SUPERSLAB_SHIFT)) {
+    size_t tables = map_tables(size >> HK_SUPERSLAB_SHIFT);
+    if (tables == 0) {
         os_unreserve(base, size);
         return;
     }
@@ -73,6 +76,7 @@ void region_init(void)
         .units = size >> HK_UNIT_SHIFT,
         .map = (uintptr_t)region_map,
         .superslabs = (uintptr_t)superslabs,
+        .tables = tables,
     };
 }
 

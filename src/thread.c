@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "../probes/probe.h"
@@ -24,7 +25,7 @@
 #define LOOK_LEAST 8u /* threads: fewer are not looked at, whether they are still there */
 
 static struct hk_lock threads_lock = HK_LOCK_FREE;
-static struct hk_thread *threads;           /* lock: threads */
+struct hk_thread *hk_threads;
 static uint64_t look_at = LOOK_LEAST;       /* lock: threads; so many in the list, and all are looked at */
 static pthread_key_t exit_key;              /* const: after thread_init() */
 static bool have_key;                       /* const: after thread_init() */
@@ -36,7 +37,7 @@ volatile uint32_t *thread_fork_token = &no_token;
 
 static void unlink_thread(struct hk_thread *thread)
 {
-    *(thread->prev != NULL ? &thread->prev->next : &threads) = thread->next;
+    *(thread->prev != NULL ? &thread->prev->next : &hk_threads) = thread->next;
     if (thread->next != NULL)
         thread->next->prev = thread->prev;
 }
@@ -81,7 +82,7 @@ static void forget_gone(void)
     struct hk_thread *next;
     if (atomic_load_relaxed(alive) < look_at)
         return;
-    for (struct hk_thread *thread = threads; thread != NULL; thread = next) {
+    for (struct hk_thread *thread = hk_threads; thread != NULL; thread = next) {
         next = thread->next;
         if (!is_gone(thread))
             continue;
@@ -101,6 +102,7 @@ static struct hk_thread *thread_begin(void)
         return NULL;
     }
     thread->tls = &hk_tls;
+    thread->tid = (uint32_t)syscall(SYS_gettid);
     uint64_t now_ms = os_now_ms();
     uint32_t report_ms = (uint32_t)now_ms - (is_first_in_a_while(&last_begin_ms, now_ms) ? HK_REPORT_MS : 0);
     for (unsigned class_idx = 0; class_idx < HK_CACHED_CLASSES; class_idx++) {
@@ -111,10 +113,10 @@ static struct hk_thread *thread_begin(void)
     thread->limit = HK_OWN_LIMIT < hk_config.cache ? HK_OWN_LIMIT : hk_config.cache;
     hk_lock(&threads_lock);
     forget_gone();
-    thread->next = threads;
-    if (threads != NULL)
-        threads->prev = thread;
-    threads = thread;
+    thread->next = hk_threads;
+    if (hk_threads != NULL)
+        hk_threads->prev = thread;
+    hk_threads = thread;
     uint64_t alive = atomic_add_relaxed(&hk_account.capacity.threads, 1) + 1;
     HK_PROBE_FIRE(thread_start, thread, alive); /* under the lock: events come in the order of their count */
     hk_tls.self = thread; /* as long as it is in the list; and before pthread_setspecific, which may allocate */
@@ -186,7 +188,7 @@ bool thread_lists_hold(unsigned class_idx, const void *block)
 {
     bool holds = false;
     hk_lock(&threads_lock);
-    for (const struct hk_thread *thread = threads; thread != NULL && !holds; thread = thread->next) {
+    for (const struct hk_thread *thread = hk_threads; thread != NULL && !holds; thread = thread->next) {
         if (is_gone(thread))
             continue;
         void *head = atomic_load_relaxed(&thread->tls->bins[class_idx + 1].head);
@@ -239,7 +241,7 @@ static void adopt_own(void)
 static void adopt_others(void)
 {
     struct hk_thread *self = hk_tls.self, *next;
-    for (struct hk_thread *thread = threads; thread != NULL; thread = next) {
+    for (struct hk_thread *thread = hk_threads; thread != NULL; thread = next) {
         next = thread->next;
         if (thread == self)
             continue;
@@ -254,9 +256,9 @@ static void adopt_others(void)
 /* The list was caught in the middle of a change: the calling thread alone is in it from now on. */
 static void forget_others(void)
 {
-    threads = hk_tls.self != HK_THREAD_ENDED ? hk_tls.self : NULL;
-    if (threads != NULL)
-        threads->next = threads->prev = NULL;
+    hk_threads = hk_tls.self != HK_THREAD_ENDED ? hk_tls.self : NULL;
+    if (hk_threads != NULL)
+        hk_threads->next = hk_threads->prev = NULL;
 }
 
 /* What is live in the child is what no free list holds: counted from the slabs, since other threads' counters are gone. */
@@ -293,6 +295,8 @@ void thread_after_fork(bool child, bool raw_child, bool interrupted)
             unlink_thread(hk_tls.self);
         adopt_own();
     }
+    if (thread_has_cache(hk_tls.self))
+        hk_tls.self->tid = (uint32_t)syscall(SYS_gettid);
     cache_settle_all();
     cache_after_fork();
     account_new_generation();
@@ -301,7 +305,7 @@ void thread_after_fork(bool child, bool raw_child, bool interrupted)
         adopt_others();
     else
         forget_others();
-    atomic_store_relaxed(&hk_account.capacity.threads, threads != NULL ? 1 : 0);
+    atomic_store_relaxed(&hk_account.capacity.threads, hk_threads != NULL ? 1 : 0);
     look_at = LOOK_LEAST;
     count_inherited();
     HK_PROBE_FIRE(process_fork, account_generation(), (int64_t)getppid());

@@ -37,6 +37,7 @@ struct cache_class {
 
 struct hk_thread {
     struct hk_tls *tls;            /* const: */
+    uint32_t tid;                  /* const: but in a child of fork */
     struct hk_thread *next, *prev; /* lock: threads */
     size_t limit;                  /* owner: bytes; granted <= limit, but for a while when the limit was lowered */
     size_t granted;                /* owner: sum of capacity * size over the classes */
@@ -45,6 +46,8 @@ struct hk_thread {
     uint64_t random;               /* owner: see sample_draw() */
     struct cache_class classes[HK_CACHED_CLASSES];
 };
+
+extern HK_HIDDEN struct hk_thread *hk_threads; /* lock: threads; those that have a cache, the latest first */
 
 /* hk_tls.self of a thread whose cache is gone; NULL: it has none yet. */
 #define HK_THREAD_ENDED ((struct hk_thread *)1)

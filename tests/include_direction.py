@@ -13,7 +13,7 @@ import sys
 # From the hot end to the cold end. A name stands for NAME.c, NAME.cc and NAME.h.
 LAYERS = [
     ("entries", "malloc free export_c export_cxx export_mallocx hakmem statistics"),
-    ("process and threads", "heap harden life sampling thread thread_cache"),
+    ("process and threads", "heap harden layout life sampling thread thread_cache"),
     ("central pools", "shared_pool legacy ace ace_huge ace_huge_cache ace_large guard guard_fault quarantine reclaim"),
     ("memory in units", "superslab slab region"),
     ("tables", "outer_map meta"),
