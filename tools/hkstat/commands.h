@@ -15,4 +15,7 @@ int hkstat_status(int argc, char **argv);
 /* `hkstat stacks`: 0 once what is there is shown, else 1. */
 int hkstat_stacks(int argc, char **argv);
 
+/* `hkstat explain`: 0 once it is told what the memory is used for, else 1. */
+int hkstat_explain(int argc, char **argv);
+
 #endif

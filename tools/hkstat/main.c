@@ -236,7 +236,8 @@ int main(int argc, char **argv)
     } commands[] = {{"attach", "hkstat attach", hkstat_attach},
                     {"detach", "hkstat detach", hkstat_detach},
                     {"status", "hkstat status", hkstat_status},
-                    {"stacks", "hkstat stacks", hkstat_stacks}};
+                    {"stacks", "hkstat stacks", hkstat_stacks},
+                    {"explain", "hkstat explain", hkstat_explain}};
     setlocale(LC_CTYPE, "");
     for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof commands[0]; i++) {
         if (strcmp(argv[1], commands[i].name) == 0) {

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
 
+#include "address_space.h"
 #include "process.h"
 #include "src/superslab.h"
 #include "tick.h"
@@ -16,53 +16,9 @@
 #define MOST_INDEX ((uint64_t)1 << 26) /* SuperSlabs in the largest region: 128 TiB */
 #define MOST_WRONG 256u                /* that went away while they were read, or were never there */
 
-/* A process, and where its memory is no file's: of a file the process may be the one who is to answer. */
-struct reading {
-    pid_t pid;
-    struct {
-        uint64_t from, to;
-    } * memory;
-    size_t count;
-};
+_Static_assert(OCCUPANCY_ERROR_SIZE == ADDRESS_SPACE_ERROR_SIZE, "one text for both");
 
-static bool find_memory(struct reading *reading)
-{
-    char name[64], *line = NULL;
-    size_t size = 0;
-    snprintf(name, sizeof name, "/proc/%d/maps", (int)reading->pid);
-    FILE *maps = fopen(name, "re");
-    while (maps != NULL && getline(&line, &size, maps) > 0) {
-        unsigned long long from, to, inode;
-        if (sscanf(line, "%llx-%llx %*s %*x %*x:%*x %llu", &from, &to, &inode) != 3 || inode != 0)
-            continue;
-        if ((reading->count & (reading->count - 1)) == 0)
-            reading->memory =
-                tick_grow(reading->memory, reading->count == 0 ? 1 : reading->count * 2, sizeof *reading->memory);
-        bool goes_on = reading->count > 0 && reading->memory[reading->count - 1].to == from;
-        reading->count += !goes_on;
-        reading->memory[reading->count - 1].to = to;
-        if (!goes_on)
-            reading->memory[reading->count - 1].from = from;
-    }
-    free(line);
-    if (maps != NULL)
-        fclose(maps);
-    return maps != NULL;
-}
-
-static bool read_memory(const struct reading *reading, uint64_t address, void *out, size_t length)
-{
-    struct iovec local = {.iov_base = out, .iov_len = length};
-    struct iovec remote = {.iov_base = (void *)(uintptr_t)address, .iov_len = length};
-    bool is_memory = false;
-    for (size_t i = 0; i < reading->count && !is_memory; i++)
-        is_memory = reading->memory[i].from <= address && address <= reading->memory[i].to &&
-                    length <= reading->memory[i].to - address;
-    errno = is_memory ? 0 : EFAULT;
-    return is_memory && process_vm_readv(reading->pid, &local, 1, &remote, 1, 0) == (ssize_t)length;
-}
-
-static void tell_units(const struct superslab *head, struct occupancy_superslab *out)
+void occupancy_tell(const struct superslab *head, struct occupancy_superslab *out)
 {
     for (unsigned unit = 0; unit < HK_UNITS_PER_SUPERSLAB; unit++) {
         struct occupancy_unit *to = &out->units[unit];
@@ -81,21 +37,22 @@ static void tell_units(const struct superslab *head, struct occupancy_superslab 
 }
 
 /* Read one SuperSlab's head. False: it is gone, or isn't one. */
-static bool read_superslab(const struct reading *reading, uint64_t at, uint64_t base, struct occupancy_superslab *out)
+static bool read_superslab(const struct address_space *space, uint64_t at, uint64_t base,
+                           struct occupancy_superslab *out)
 {
     static union {
         struct superslab superslab;
         char bytes[HEAD_SIZE];
     } head;
-    if (!read_memory(reading, at, &head, HEAD_SIZE) || (uint64_t)(uintptr_t)head.superslab.base != base)
+    if (!address_space_read(space, at, &head, HEAD_SIZE) || (uint64_t)(uintptr_t)head.superslab.base != base)
         return false;
     out->base = base;
-    tell_units(&head.superslab, out);
+    occupancy_tell(&head.superslab, out);
     return true;
 }
 
 /* Go through the table of SuperSlabs, by index in the region. */
-static bool read_region(const struct reading *reading, const struct hk_region_account *region,
+static bool read_region(const struct address_space *space, const struct hk_region_account *region,
                         struct occupancy *occupancy)
 {
     uint64_t entries[512], superslabs = region->units / HK_UNITS_PER_SUPERSLAB;
@@ -106,7 +63,7 @@ static bool read_region(const struct reading *reading, const struct hk_region_ac
          idx++) {
         size_t within = idx % 512, left = most - idx < 512 ? most - idx : 512;
         if (within == 0 &&
-            !read_memory(reading, region->superslabs + idx * sizeof entries[0], entries, left * sizeof entries[0]))
+            !address_space_read(space, region->superslabs + idx * sizeof entries[0], entries, left * sizeof entries[0]))
             return occupancy->count != 0;
         if (entries[within] == 0) {
             empty_in_a_row++;
@@ -115,7 +72,7 @@ static bool read_region(const struct reading *reading, const struct hk_region_ac
         empty_in_a_row = 0;
         if (occupancy->count == OCCUPANCY_MOST)
             occupancy->more = true;
-        else if (read_superslab(reading, entries[within], region->base + (idx << HK_SUPERSLAB_SHIFT),
+        else if (read_superslab(space, entries[within], region->base + (idx << HK_SUPERSLAB_SHIFT),
                                 &occupancy->superslabs[occupancy->count]))
             occupancy->count++;
         else
@@ -125,18 +82,19 @@ static bool read_region(const struct reading *reading, const struct hk_region_ac
 }
 
 /* Of a process whose memory may be read. */
-static bool read_process(const struct reading *reading, const struct hk_process *process, struct occupancy *occupancy,
-                         char *error)
+static bool read_process(const struct address_space *space, const struct hk_process *process,
+                         struct occupancy *occupancy, char *error)
 {
     struct hk_region_account region;
-    if (!read_memory(reading, process->account + offsetof(struct hk_process_account, region), &region, sizeof region)) {
+    if (!address_space_read(space, process->account + offsetof(struct hk_process_account, region), &region,
+                            sizeof region)) {
         snprintf(error, OCCUPANCY_ERROR_SIZE,
                  "may not read the process's memory (%s): it needs the process's own user, or CAP_SYS_PTRACE",
                  strerror(errno));
         return false;
     }
     occupancy->superslabs = tick_grow(NULL, OCCUPANCY_MOST, sizeof *occupancy->superslabs);
-    if (region.base == 0 || read_region(reading, &region, occupancy))
+    if (region.base == 0 || read_region(space, &region, occupancy))
         return true;
     snprintf(error, OCCUPANCY_ERROR_SIZE,
              "the process's library lays out its SuperSlabs in another way than this hkstat knows");
@@ -146,26 +104,21 @@ static bool read_process(const struct reading *reading, const struct hk_process 
 
 bool occupancy_read(const struct hk_process *process, struct occupancy *occupancy, char *error)
 {
-    struct reading reading = {.pid = (pid_t)process->key.pid};
+    pid_t pid = (pid_t)process->key.pid;
     uint64_t began;
     *occupancy = (struct occupancy){0};
     if (process->account == 0) {
         snprintf(error, OCCUPANCY_ERROR_SIZE, "the process has not told yet where its account is");
         return false;
     }
-    if (!process_start_time(reading.pid, &began) || began / 1000000000 != process->key.start_time / 1000000000) {
+    if (!process_start_time(pid, &began) || began / 1000000000 != process->key.start_time / 1000000000) {
         snprintf(error, OCCUPANCY_ERROR_SIZE,
                  "there is no such process here: it has ended, or is of another pid namespace");
         return false;
     }
-    if (!find_memory(&reading)) {
-        snprintf(error, OCCUPANCY_ERROR_SIZE,
-                 "may not read the process's memory (%s): it needs the process's own user, or CAP_SYS_PTRACE",
-                 strerror(errno));
-        return false;
-    }
-    bool is_read = read_process(&reading, process, occupancy, error);
-    free(reading.memory);
+    struct address_space *space = address_space_of_process(pid, false, error);
+    bool is_read = space != NULL && read_process(space, process, occupancy, error);
+    address_space_free(space);
     return is_read;
 }
 

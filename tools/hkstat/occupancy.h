@@ -34,6 +34,10 @@ struct occupancy {
     bool more; /* than OCCUPANCY_MOST */
 };
 
+/* What a SuperSlab's head says of its units; `base` is left alone. */
+struct superslab;
+void occupancy_tell(const struct superslab *head, struct occupancy_superslab *out);
+
 /* Read it, of the process as the maps told it. The process runs on meanwhile: units may be a moment apart. False: `error`, of
  * OCCUPANCY_ERROR_SIZE bytes, says why not. Whatever the process has in its memory, nothing goes out of bounds. */
 bool occupancy_read(const struct hk_process *process, struct occupancy *occupancy, char *error);

@@ -1,0 +1,432 @@
+#include "footprint.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "footprint_slab.h"
+#include "library.h"
+#include "process.h"
+#include "src/layout.h"
+#include "tick.h"
+
+#define LIBRARIES_MOST 8u
+#define SUPERSLABS_MOST ((uint64_t)1 << 22) /* 8 TiB */
+#define CHUNKS_MOST 1000000u
+#define NO_THREAD UINT32_MAX
+
+const struct footprint_row_text footprint_rows[FOOTPRINT_ROWS] = {
+#define FOOTPRINT_ROW(name, title, whose, meaning) {#name, title, meaning, FOOTPRINT_##whose},
+#include "footprint.def"
+#undef FOOTPRINT_ROW
+};
+
+/* What is at hand while a footprint is read. */
+struct look {
+    struct address_space *space;
+    struct footprint *footprint;
+    const struct hk_process_account *account;
+    struct held_blocks held;
+    uint32_t main_thread; /* index, or NO_THREAD */
+    uint64_t claimed;     /* bytes that a row has */
+};
+
+/* ---- the account ---- */
+
+static bool is_account(const struct hk_process_account *account)
+{
+    return account->classes[0].version == HK_ACCOUNT_VERSION &&
+           account->classes[0].length == sizeof account->classes[0];
+}
+
+/* The account of a library, where that is mapped. False: it isn't, or is not in use. */
+static bool read_account(struct address_space *space, const struct library *library, const char *path,
+                         struct hk_process_account *account)
+{
+    uint64_t site = library->probes[HK_PROBE_IDX_cache_report].site;
+    for (size_t i = 0; i < space->mapping_count; i++) {
+        const struct mapping *mapping = &space->mappings[i];
+        bool same = space->core == NULL ? mapping->inode == library->inode && mapping->device == library->device
+                                        : mapping->path != NULL && strcmp(mapping->path, path) == 0;
+        if (!same || !mapping->is_executable || site < mapping->offset ||
+            site - mapping->offset >= mapping->span.to - mapping->span.from)
+            continue;
+        address_space_trust(space, mapping->device, mapping->inode);
+        uint64_t at = mapping->span.from - mapping->offset + library->account;
+        if (address_space_read(space, at, account, sizeof *account) && is_account(account))
+            return true;
+    }
+    return false;
+}
+
+/* The program may have more than one copy: that which has served most. */
+static bool read_accounts(struct address_space *space, const struct library *libraries, unsigned count,
+                          struct hk_process_account *account)
+{
+    struct hk_process_account *one = tick_grow(NULL, 1, sizeof *one);
+    bool found = false;
+    for (unsigned i = 0; i < count; i++) {
+        if (libraries[i].account == 0 || !read_account(space, &libraries[i], libraries[i].path, one))
+            continue;
+        if (!found || one->capacity.superslabs > account->capacity.superslabs)
+            *account = *one;
+        found = true;
+    }
+    free(one);
+    return found;
+}
+
+/* Why a process's files have no library that can be used. */
+static void tell_no_library(pid_t pid, enum process_found found, const char *path, char *error)
+{
+    switch (found) {
+    case PROCESS_NO_LIBRARY:
+        snprintf(error, FOOTPRINT_ERROR_SIZE,
+                 "process %d does not use hakmem: none of the files it has mapped has hakmem's probes", (int)pid);
+        break;
+    case PROCESS_OTHER_ABI:
+        snprintf(error, FOOTPRINT_ERROR_SIZE, "process %d: %s %s", (int)pid, path, library_problem(LIBRARY_OTHER_ABI));
+        break;
+    case PROCESS_WITHOUT_PROBES:
+        snprintf(error, FOOTPRINT_ERROR_SIZE, "process %d: %s %s", (int)pid, path, library_problem(LIBRARY_NO_PROBES));
+        break;
+    default:
+        snprintf(error, FOOTPRINT_ERROR_SIZE, "the files that process %d has mapped can't be looked at%s%s", (int)pid,
+                 path[0] != '\0' ? ": " : "", path);
+    }
+}
+
+static bool find_in_process(struct address_space *space, struct hk_process_account *account, char *error)
+{
+    static struct library libraries[LIBRARIES_MOST];
+    char path[HK_PATH_LENGTH];
+    unsigned count;
+    enum process_found result = library_of_process(space->pid, libraries, LIBRARIES_MOST, &count, path);
+    bool found = read_accounts(space, libraries, count, account);
+    for (unsigned i = 0; i < count; i++)
+        close(libraries[i].fd);
+    if (!found && result == PROCESS_OK)
+        snprintf(error, FOOTPRINT_ERROR_SIZE,
+                 "process %d has hakmem mapped, and has not used it yet, or it has no account", (int)space->pid);
+    else if (!found)
+        tell_no_library(space->pid, result, path, error);
+    return found;
+}
+
+/* By the paths that the core names: the files must be those that the process had. */
+static bool find_in_core(struct address_space *space, struct hk_process_account *account, char *error)
+{
+    bool named = false;
+    for (size_t i = 0; i < space->mapping_count; i++) {
+        const char *path = space->mappings[i].path;
+        struct library library;
+        if (path == NULL ||
+            (i > 0 && space->mappings[i - 1].path != NULL && strcmp(path, space->mappings[i - 1].path) == 0))
+            continue;
+        if (library_open(path, &library) != LIBRARY_OK)
+            continue;
+        bool found = library.account != 0 && read_account(space, &library, path, account);
+        close(library.fd);
+        if (found)
+            return true;
+        named = true;
+    }
+    snprintf(error, FOOTPRINT_ERROR_SIZE, "%s",
+             space->is_cut ? "the core was cut off before what tells where hakmem's account is"
+             : named       ? "the core has hakmem mapped, but its account can't be found: the file is another by now"
+                           : "the core is of no process that used hakmem, or hakmem's file is no longer where it was");
+    return false;
+}
+
+static bool is_known(const struct hk_layout *layout, char *error)
+{
+    if (layout->version == HK_LAYOUT_VERSION && layout->digest == layout_digest())
+        return true;
+    snprintf(error, FOOTPRINT_ERROR_SIZE,
+             layout->version == 0
+                 ? "hakmem has not been used yet"
+                 : "hakmem lays out its tables there in another way than this hkstat knows: use the hkstat "
+                   "that came with it");
+    return false;
+}
+
+/* ---- claims ---- */
+
+static void claim(struct look *look, enum footprint_row row, struct span span)
+{
+    uint64_t bytes = address_space_resident(look->space, span);
+    look->footprint->bytes[row] += bytes;
+    look->claimed += bytes;
+    const struct mapping *mapping = address_space_find(look->space, span.from);
+    if (mapping != NULL && mapping->is_file) { /* static tables: the first page of what is zero at the start */
+        struct span in_file = {span.from, span.to < mapping->span.to ? span.to : mapping->span.to};
+        look->footprint->bytes[FOOTPRINT_files] -= address_space_resident(look->space, in_file);
+    }
+}
+
+static struct span units_of(uint64_t base, unsigned first, unsigned units)
+{
+    return (struct span){base + ((uint64_t)first << HK_UNIT_SHIFT),
+                         base + ((uint64_t)(first + units) << HK_UNIT_SHIFT)};
+}
+
+static void claim_slab(struct look *look, const struct slab *slab, const uint64_t *bits)
+{
+    if (footprint_add_slab(look->space, slab, bits, &look->held, look->main_thread, look->footprint))
+        look->claimed += address_space_resident(look->space, units_of((uintptr_t)slab->base, 0, slab->units));
+    else
+        look->footprint->unreadable++;
+}
+
+/* A block of `size` bytes in a span of its own. */
+static void claim_block(struct look *look, struct span span, uint64_t size, bool in_use, enum footprint_row live,
+                        enum footprint_row cached)
+{
+    uint64_t length = span.to - span.from;
+    if (!in_use) {
+        claim(look, cached, span);
+        look->footprint->trim_bytes += address_space_resident(look->space, span);
+        return;
+    }
+    if (size > length)
+        size = length;
+    look->footprint->live_bytes += size;
+    claim(look, live, (struct span){span.from, span.from + size});
+    claim(look, FOOTPRINT_slab_free, (struct span){span.from + size, span.to});
+}
+
+/* ---- SuperSlabs ---- */
+
+static void claim_run(struct look *look, const struct superslab *ss, uint64_t base, unsigned first)
+{
+    const struct slab *run = &ss->runs[first];
+    if ((uintptr_t)run->base != base + ((uint64_t)first << HK_UNIT_SHIFT) || run->units == 0 ||
+        run->units > HK_UNITS_PER_SUPERSLAB - first) {
+        look->footprint->unreadable++;
+        return;
+    }
+    if (run->class_idx < HK_CACHED_CLASSES)
+        claim_slab(look, run, ss->bits[first]);
+    else
+        claim_block(look, units_of(base, first, run->units), run->size, run->in_use, FOOTPRINT_live_large,
+                    FOOTPRINT_cached_large);
+}
+
+static void claim_superslab(struct look *look, const struct superslab *ss, uint64_t base)
+{
+    struct footprint *footprint = look->footprint;
+    size_t count = footprint->superslab_count;
+    if ((count & (count - 1)) == 0)
+        footprint->superslabs =
+            tick_grow(footprint->superslabs, count == 0 ? 1 : count * 2, sizeof *footprint->superslabs);
+    struct footprint_superslab *out = &footprint->superslabs[footprint->superslab_count++];
+    uint64_t before = look->claimed;
+    occupancy_tell(ss, &out->occupancy);
+    out->occupancy.base = base;
+    out->resident = address_space_resident(look->space, units_of(base, 0, HK_UNITS_PER_SUPERSLAB));
+    for (uint32_t left = ss->run_units; left != 0; left &= left - 1)
+        claim_run(look, ss, base, (unsigned)__builtin_ctz(left));
+    /* Units in no run, those that are being purged too. */
+    uint64_t in_runs = look->claimed - before, free_bytes = out->resident > in_runs ? out->resident - in_runs : 0;
+    footprint->bytes[FOOTPRINT_units] += free_bytes;
+    footprint->trim_bytes += free_bytes;
+    look->claimed += free_bytes;
+}
+
+static void claim_region(struct look *look)
+{
+    static uint64_t entries[4096];
+    static struct superslab ss;
+    const struct hk_region_account *region = &look->account->region;
+    uint64_t count = region->units / HK_UNITS_PER_SUPERSLAB;
+    if (region->base == 0)
+        return;
+    claim(look, FOOTPRINT_metadata, (struct span){region->map, region->map + region->tables});
+    for (uint64_t idx = 0; idx < count && idx < SUPERSLABS_MOST; idx++) {
+        size_t within = idx % 4096;
+        uint64_t left = count - idx < 4096 ? count - idx : 4096, at = region->superslabs + idx * sizeof entries[0];
+        if (within == 0 && !address_space_read_resident(look->space, at, entries, left * sizeof entries[0])) {
+            look->footprint->unreadable++;
+            return;
+        }
+        if (entries[within] == 0)
+            continue;
+        uint64_t base = region->base + (idx << HK_SUPERSLAB_SHIFT);
+        if (address_space_read_resident(look->space, entries[within], &ss, sizeof ss) && (uintptr_t)ss.base == base)
+            claim_superslab(look, &ss, base);
+        else
+            look->footprint->unreadable++;
+    }
+}
+
+/* ---- outside the region ---- */
+
+static void claim_legacy(struct look *look, uint64_t owner)
+{
+    static uint64_t bits[HK_SLAB_BITMAP_WORDS];
+    struct slab slab;
+    if (address_space_read(look->space, owner, &slab, sizeof slab) &&
+        address_space_read_resident(look->space, (uintptr_t)slab.bits, bits, sizeof bits))
+        claim_slab(look, &slab, bits);
+    else
+        look->footprint->unreadable++;
+}
+
+static void claim_huge(struct look *look, uint64_t base, uint64_t owner)
+{
+    struct huge huge;
+    if (!address_space_read(look->space, owner, &huge, sizeof huge) || (uintptr_t)huge.base != base ||
+        base + huge.mapped < base) {
+        look->footprint->unreadable++;
+        return;
+    }
+    claim_block(look, (struct span){base, base + huge.mapped}, huge.size, huge.in_use, FOOTPRINT_live_huge,
+                FOOTPRINT_cached_huge);
+}
+
+static void claim_leaf(struct look *look, uint64_t leaf_at, uint64_t first_unit)
+{
+    static struct outer_leaf leaf;
+    uint64_t last = 0; /* a legacy chunk is entered at each of its units */
+    claim(look, FOOTPRINT_metadata, (struct span){leaf_at, leaf_at + sizeof leaf});
+    if (!address_space_read_resident(look->space, leaf_at, &leaf, sizeof leaf)) {
+        look->footprint->unreadable++;
+        return;
+    }
+    for (uint64_t i = 0; i < OUTER_LEVEL_SIZE; i++) {
+        uint64_t entry = leaf.entries[i], owner = entry & ~(uint64_t)OUTER_KIND_MASK;
+        uint64_t kind = entry & OUTER_KIND_MASK;
+        if (kind == OUTER_LEGACY && owner != last)
+            claim_legacy(look, owner);
+        else if (kind == OUTER_HUGE)
+            claim_huge(look, (first_unit + i) << HK_UNIT_SHIFT, owner);
+        last = kind == OUTER_LEGACY ? owner : 0;
+    }
+}
+
+static void claim_outer(struct look *look, uint64_t root_at)
+{
+    static uint64_t root[OUTER_LEVEL_SIZE];
+    claim(look, FOOTPRINT_metadata, (struct span){root_at, root_at + sizeof root});
+    if (!address_space_read_resident(look->space, root_at, root, sizeof root)) {
+        look->footprint->unreadable++;
+        return;
+    }
+    for (uint64_t i = 0; i < OUTER_LEVEL_SIZE; i++)
+        if (root[i] != 0)
+            claim_leaf(look, root[i], i << OUTER_LEVEL_BITS);
+}
+
+static void claim_metadata(struct look *look, uint64_t first)
+{
+    struct meta_chunk chunk;
+    uint64_t at = 0;
+    if (!address_space_peek(look->space, first, &at, sizeof at))
+        look->footprint->unreadable++;
+    for (unsigned i = 0; at != 0 && i < CHUNKS_MOST; i++, at = (uintptr_t)chunk.next) {
+        if (!address_space_read(look->space, at, &chunk, sizeof chunk) || at + chunk.length < at) {
+            look->footprint->unreadable++;
+            return;
+        }
+        claim(look, FOOTPRINT_metadata, (struct span){at, at + chunk.length});
+    }
+}
+
+/* The slots' pages are the live blocks', and for a moment those that are being freed. */
+static void claim_guarded(struct look *look, const struct hk_layout *layout)
+{
+    static struct guard_slot slots[GUARD_UNITS];
+    uint64_t base = 0, table = 0;
+    if (!address_space_peek(look->space, layout->guard_base, &base, sizeof base) ||
+        !address_space_peek(look->space, layout->guard_slots, &table, sizeof table))
+        look->footprint->unreadable++;
+    if (base == 0 || table == 0)
+        return;
+    claim(look, FOOTPRINT_metadata, (struct span){table, table + sizeof slots});
+    claim(look, FOOTPRINT_live_guarded, (struct span){base, base + ((uint64_t)GUARD_UNITS << HK_UNIT_SHIFT)});
+    if (!address_space_read_resident(look->space, table, slots, sizeof slots)) {
+        look->footprint->unreadable++;
+        return;
+    }
+    for (unsigned i = 0; i < GUARD_UNITS; i++)
+        if (slots[i].state == GUARD_LIVE)
+            look->footprint->live_bytes += slots[i].size;
+}
+
+/* ---- all of it ---- */
+
+static void claim_files(struct look *look)
+{
+    for (size_t i = 0; i < look->space->mapping_count; i++)
+        if (look->space->mappings[i].is_file)
+            look->footprint->bytes[FOOTPRINT_files] +=
+                address_space_resident(look->space, look->space->mappings[i].span);
+}
+
+static void claim_everything(struct look *look)
+{
+    const struct hk_layout *layout = &look->account->layout;
+    struct footprint *footprint = look->footprint;
+    uint64_t resident = address_space_resident(look->space, (struct span){0, UINT64_MAX});
+    claim_files(look);
+    claim_metadata(look, layout->meta_chunks);
+    claim(look, FOOTPRINT_metadata,
+          (struct span){layout->quarantine, layout->quarantine + QUARANTINE_SHARDS * sizeof(struct quarantine_shard)});
+    claim(look, FOOTPRINT_metadata,
+          (struct span){layout->fork_token, layout->fork_token + (uint64_t)sysconf(_SC_PAGESIZE)});
+    claim_region(look);
+    claim_outer(look, layout->outer_root);
+    claim_guarded(look, layout);
+    for (unsigned c = 0; c < HK_CACHED_CLASSES; c++)
+        footprint->live_bytes += footprint->classes[c].live * footprint->classes[c].block_size;
+    uint64_t known = look->claimed + footprint->bytes[FOOTPRINT_files];
+    footprint->bytes[FOOTPRINT_other] = resident > known ? resident - known : 0;
+    footprint->unreadable += known > resident; /* tables that overlap */
+}
+
+bool footprint_read(struct address_space *space, struct footprint *footprint, char *error)
+{
+    struct hk_process_account *account = tick_grow(NULL, 1, sizeof *account);
+    struct look look = {.space = space, .footprint = footprint, .account = account, .main_thread = NO_THREAD};
+    struct os_account os;
+    *footprint = (struct footprint){0};
+    bool found = (space->core == NULL ? find_in_process : find_in_core)(space, account, error) &&
+                 is_known(&account->layout, error);
+    if (found) {
+        footprint->generation = account->classes[0].generation;
+        if (address_space_read(space, (uintptr_t)account->os, &os, sizeof os))
+            footprint->mapped_bytes = os.mapped;
+        for (unsigned c = 0; c < HK_CACHED_CLASSES; c++)
+            footprint->classes[c].block_size = HK_CLASS_SIZE(c);
+        held_read(space, &account->layout, footprint, &look.held);
+        for (size_t i = 0; i < footprint->thread_count; i++)
+            if (footprint->threads[i].tid == (uint32_t)space->pid)
+                look.main_thread = (uint32_t)i;
+        claim_everything(&look);
+        free(look.held.list);
+    }
+    free(account);
+    return found;
+}
+
+void footprint_free(struct footprint *footprint)
+{
+    free(footprint->threads);
+    free(footprint->superslabs);
+}
+
+uint64_t footprint_of(const struct footprint *footprint, enum footprint_whose whose)
+{
+    uint64_t bytes = 0;
+    for (unsigned row = 0; row < FOOTPRINT_ROWS; row++)
+        bytes += footprint_rows[row].whose == whose ? footprint->bytes[row] : 0;
+    return bytes;
+}
+
+uint64_t footprint_allocator(const struct footprint *footprint)
+{
+    return footprint_of(footprint, FOOTPRINT_LIVE) + footprint_of(footprint, FOOTPRINT_KEPT) +
+           footprint_of(footprint, FOOTPRINT_NEEDED);
+}

@@ -1,0 +1,76 @@
+/* footprint.h - what each resident byte of a process is used for, from the allocator's own tables: footprint.def names the uses.
+ *
+ *   sum of bytes over the rows  =  the resident pages of the address space
+ *
+ * A process that runs goes on meanwhile: blocks that move from one use to another in that time are told by either. */
+#ifndef HKSTAT_FOOTPRINT_H
+#define HKSTAT_FOOTPRINT_H
+
+#include "address_space.h"
+#include "occupancy.h"
+#include "src/account.h"
+
+#define FOOTPRINT_ERROR_SIZE 512
+
+enum footprint_row {
+#define FOOTPRINT_ROW(name, title, whose, meaning) FOOTPRINT_##name,
+#include "footprint.def"
+#undef FOOTPRINT_ROW
+    FOOTPRINT_ROWS
+};
+
+enum footprint_whose { FOOTPRINT_LIVE, FOOTPRINT_KEPT, FOOTPRINT_NEEDED, FOOTPRINT_OTHER };
+
+struct footprint_row_text {
+    const char *name, *title, *meaning;
+    enum footprint_whose whose;
+};
+extern const struct footprint_row_text footprint_rows[FOOTPRINT_ROWS];
+
+/* Of a class that thread caches hold. Numbers of blocks. */
+struct footprint_class {
+    uint64_t block_size; /* bytes */
+    uint64_t live, cached, chained, quarantined, free;
+    uint64_t slabs;
+    uint64_t sparse_slabs; /* of them with a quarter of their blocks in use at most, but any */
+    uint64_t resident;     /* bytes of all its slabs */
+};
+
+struct footprint_thread {
+    uint32_t tid;    /* in the process's own pid namespace */
+    uint64_t blocks; /* in its cache */
+    uint64_t bytes;  /* of those, resident */
+};
+
+struct footprint_superslab {
+    struct occupancy_superslab occupancy;
+    uint64_t resident; /* bytes */
+};
+
+struct footprint {
+    uint64_t bytes[FOOTPRINT_ROWS]; /* resident, by use */
+    uint64_t live_bytes;   /* of the blocks that the program holds, resident or not, in the sizes of their classes */
+    uint64_t trim_bytes;   /* resident bytes that malloc_trim(0), called by the main thread, would give back */
+    uint64_t generation;   /* the account's: when the process began, or the fork of it; ns of CLOCK_MONOTONIC */
+    uint64_t mapped_bytes; /* by the allocator, resident or not */
+    struct footprint_class classes[HK_CACHED_CLASSES];
+    struct footprint_thread *threads;
+    size_t thread_count;
+    struct footprint_superslab *superslabs; /* in order of address */
+    size_t superslab_count;
+    uint64_t unreadable; /* tables or parts of them that could not be read, or told what can't be */
+};
+
+/* Read it. False: `error`, of FOOTPRINT_ERROR_SIZE bytes, says why not. */
+bool footprint_read(struct address_space *space, struct footprint *footprint, char *error);
+
+void footprint_free(struct footprint *footprint);
+
+/* The sums over the rows of one kind, and over all that the allocator has. */
+uint64_t footprint_of(const struct footprint *footprint, enum footprint_whose whose);
+uint64_t footprint_allocator(const struct footprint *footprint);
+
+/* Why the allocator holds more than what is live, in a sentence or two; and what can be done. text: of `size` bytes. */
+void footprint_cause(const struct footprint *footprint, char *text, size_t size);
+
+#endif

@@ -1,0 +1,74 @@
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "footprint_out.h"
+#include "safe_text.h"
+
+static json_t *number(uint64_t n)
+{
+    return json_integer((json_int_t)n);
+}
+
+static json_t *rows_of(const struct footprint *footprint)
+{
+    json_t *rows = json_object();
+    for (unsigned row = 0; row < FOOTPRINT_ROWS; row++)
+        json_object_set_new(rows, footprint_rows[row].name, number(footprint->bytes[row]));
+    return rows;
+}
+
+static json_t *classes_of(const struct footprint *footprint)
+{
+    json_t *classes = json_array();
+    for (unsigned c = 0; c < HK_CACHED_CLASSES; c++) {
+        const struct footprint_class *class = &footprint->classes[c];
+        if (class->slabs == 0)
+            continue;
+        json_array_append_new(classes,
+                              json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "size", number(class->block_size),
+                                        "live_blocks", number(class->live), "cached_blocks", number(class->cached),
+                                        "chained_blocks", number(class->chained), "quarantined_blocks",
+                                        number(class->quarantined), "free_blocks", number(class->free), "slabs",
+                                        number(class->slabs), "sparse_slabs", number(class->sparse_slabs),
+                                        "resident_bytes", number(class->resident)));
+    }
+    return classes;
+}
+
+static json_t *threads_of(const struct footprint *footprint)
+{
+    json_t *threads = json_array();
+    for (size_t i = 0; i < footprint->thread_count; i++)
+        json_array_append_new(threads, json_pack("{s:o,s:o,s:o}", "tid", number(footprint->threads[i].tid), "blocks",
+                                                 number(footprint->threads[i].blocks), "bytes",
+                                                 number(footprint->threads[i].bytes)));
+    return threads;
+}
+
+void footprint_json(FILE *out, const struct footprint_view *view)
+{
+    const struct footprint *footprint = view->footprint;
+    char name[SAFE_TEXT_SIZE(sizeof view->space->name)], cause[1024];
+    safe_text(name, view->space->name, sizeof view->space->name);
+    footprint_cause(footprint, cause, sizeof cause);
+    json_t *object = json_pack(
+        "{s:i,s:i,s:s,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:s}", "version", FOOTPRINT_JSON_VERSION, "pid",
+        (int)view->space->pid, "comm", name, "partial", view->space->is_cut || footprint->unreadable != 0,
+        "unreadable_tables", number(footprint->unreadable), "rss_bytes", number(view->space->rss), "huge_page_bytes",
+        number(view->space->huge_bytes), "mapped_bytes", number(footprint->mapped_bytes), "live_bytes",
+        number(footprint->live_bytes), "trim_bytes", number(footprint->trim_bytes), "superslabs",
+        number(footprint->superslab_count), "generation", number(footprint->generation), "resident", rows_of(footprint),
+        "classes", classes_of(footprint), "threads", threads_of(footprint), "cause", cause);
+    if (view->core != NULL) {
+        char *path = malloc(SAFE_TEXT_SIZE(strlen(view->core)));
+        if (path != NULL) {
+            safe_text(path, view->core, strlen(view->core));
+            json_object_set_new(object, "core", json_string(path));
+        }
+        free(path);
+    }
+    json_dumpf(object, out, JSON_INDENT(2));
+    fputc('\n', out);
+    json_decref(object);
+}

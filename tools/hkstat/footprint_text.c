@@ -1,0 +1,138 @@
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "footprint_out.h"
+#include "safe_text.h"
+#include "size_text.h"
+
+#define SHOWN 10u /* classes, threads */
+#define BYTES(n) size_text(n).text
+
+static double share(uint64_t bytes, uint64_t all)
+{
+    return all == 0 ? 0 : 100.0 * (double)bytes / (double)all;
+}
+
+static void print_rows(FILE *out, const struct footprint *footprint, uint64_t rss)
+{
+    uint64_t sum = 0;
+    fprintf(out, "%16s %10s %6s  %s\n", "bytes", "", "share", "used for");
+    for (unsigned row = 0; row < FOOTPRINT_ROWS; row++) {
+        uint64_t bytes = footprint->bytes[row];
+        sum += bytes;
+        if (bytes != 0)
+            fprintf(out, "%16" PRIu64 " %10s %5.1f%%  %s\n", bytes, BYTES(bytes), share(bytes, rss),
+                    footprint_rows[row].title);
+    }
+    fprintf(out, "%16" PRIu64 " %10s %6s  in all\n", sum, BYTES(sum), "");
+}
+
+static uint64_t excess_of(const struct footprint_class *class)
+{
+    uint64_t live = class->live * class->block_size;
+    return class->resident > live ? class->resident - live : 0;
+}
+
+static int by_excess(const void *a, const void *b)
+{
+    uint64_t left = excess_of(*(const struct footprint_class *const *)a);
+    uint64_t right = excess_of(*(const struct footprint_class *const *)b);
+    return left > right ? -1 : left < right;
+}
+
+static void print_classes(FILE *out, const struct footprint *footprint)
+{
+    const struct footprint_class *classes[HK_CACHED_CLASSES];
+    for (unsigned c = 0; c < HK_CACHED_CLASSES; c++)
+        classes[c] = &footprint->classes[c];
+    qsort(classes, HK_CACHED_CLASSES, sizeof classes[0], by_excess);
+    fprintf(out,
+            "\nClasses by what their slabs hold beside live blocks (sparse: slabs with a quarter in use at most):\n");
+    fprintf(out, "%8s %10s %10s %10s %10s %10s %8s %8s\n", "size", "live", "resident", "beside", "cached", "chained",
+            "slabs", "sparse");
+    for (unsigned i = 0; i < SHOWN && excess_of(classes[i]) != 0; i++) {
+        const struct footprint_class *class = classes[i];
+        fprintf(out, "%8" PRIu64 " %10s %10s %10s %10s %10s %8" PRIu64 " %8" PRIu64 "\n", class->block_size,
+                BYTES(class->live * class->block_size), BYTES(class->resident), BYTES(excess_of(class)),
+                BYTES(class->cached * class->block_size), BYTES(class->chained * class->block_size), class->slabs,
+                class->sparse_slabs);
+    }
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    const struct footprint_thread *left = a, *right = b;
+    return left->bytes > right->bytes ? -1 : left->bytes < right->bytes;
+}
+
+static void print_threads(FILE *out, const struct footprint *footprint)
+{
+    struct footprint_thread *threads = calloc(footprint->thread_count, sizeof *threads);
+    if (threads == NULL)
+        return;
+    memcpy(threads, footprint->threads, footprint->thread_count * sizeof *threads);
+    qsort(threads, footprint->thread_count, sizeof *threads, by_bytes);
+    fprintf(out, "\nThread caches (%zu threads have one):\n%8s %10s %10s\n", footprint->thread_count, "thread",
+            "blocks", "bytes");
+    for (size_t i = 0; i < footprint->thread_count && i < SHOWN && threads[i].blocks != 0; i++)
+        fprintf(out, "%8" PRIu32 " %10" PRIu64 " %10s\n", threads[i].tid, threads[i].blocks, BYTES(threads[i].bytes));
+    free(threads);
+}
+
+void footprint_text(FILE *out, const struct footprint_view *view)
+{
+    const struct footprint *footprint = view->footprint;
+    char name[SAFE_TEXT_SIZE(sizeof view->space->name)], cause[1024];
+    safe_text(name, view->space->name, sizeof view->space->name);
+    if (view->core != NULL)
+        fprintf(out, "%s, a core of %s: %s in pages that are not zero%s\n\n", view->core, name, BYTES(view->space->rss),
+                view->space->is_cut ? " (partial: the file was cut off)" : "");
+    else
+        fprintf(out, "Process %d (%s): %s resident, %s of it in huge pages\n\n", (int)view->space->pid, name,
+                BYTES(view->space->rss), BYTES(view->space->huge_bytes));
+    print_rows(out, footprint, view->space->rss);
+    footprint_cause(footprint, cause, sizeof cause);
+    fprintf(out, "\n%s\n", cause);
+    fprintf(out, "malloc_trim(0) would give back %s. Live blocks are %s, in the sizes of their classes.\n",
+            BYTES(footprint->trim_bytes), BYTES(footprint->live_bytes));
+    print_classes(out, footprint);
+    if (footprint->thread_count != 0)
+        print_threads(out, footprint);
+    if (footprint->unreadable != 0)
+        fprintf(out, "\nPartial: %" PRIu64 " tables changed while they were read, or could not be.\n",
+                footprint->unreadable);
+}
+
+/* ---- the map ---- */
+
+static char unit_sign(const struct occupancy_unit *unit)
+{
+    static const char fills[] = "0123456789";
+    switch ((enum unit_state)unit->state) {
+    case UNIT_FREE:
+        return '.';
+    case UNIT_DIRTY:
+        return '_';
+    case UNIT_LARGE:
+        return 'L';
+    case UNIT_SLAB:
+        return unit->fill >= 100 ? '#' : fills[unit->fill / 10];
+    }
+    return '?';
+}
+
+void footprint_map(FILE *out, const struct footprint_view *view)
+{
+    const struct footprint *footprint = view->footprint;
+    fprintf(out, "\nSuperSlabs, each character a unit of 64 KiB: . free  _ free, kept  0-9 a slab, tenths in use or "
+                 "cached  # full "
+                 " L large\n");
+    for (size_t i = 0; i < footprint->superslab_count; i++) {
+        const struct footprint_superslab *superslab = &footprint->superslabs[i];
+        char line[HK_UNITS_PER_SUPERSLAB + 1] = {0};
+        for (unsigned unit = 0; unit < HK_UNITS_PER_SUPERSLAB; unit++)
+            line[unit] = unit_sign(&superslab->occupancy.units[unit]);
+        fprintf(out, "%#14" PRIx64 " %s %10s\n", superslab->occupancy.base, line, BYTES(superslab->resident));
+    }
+}
