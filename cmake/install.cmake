@@ -13,7 +13,7 @@ install(FILES tools/libhakmem.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3)
 install(FILES tools/hakmem.7 DESTINATION ${CMAKE_INSTALL_MANDIR}/man7)
 install(PROGRAMS tools/hkstat-bpftool DESTINATION ${CMAKE_INSTALL_BINDIR})
 file(GLOB hakmem_scripts CONFIGURE_DEPENDS tools/hakmem_*.bt tools/hakmem_*_example.txt)
-install(FILES ${hakmem_scripts} tools/WATCHING.md DESTINATION ${CMAKE_INSTALL_DATADIR}/hakmem)
+install(FILES ${hakmem_scripts} tools/MEMORY.md tools/WATCHING.md DESTINATION ${CMAKE_INSTALL_DATADIR}/hakmem)
 
 # Relative to the file itself, so that an installed tree can be moved; an absolute libdir stays what it is.
 cmake_path(ABSOLUTE_PATH CMAKE_INSTALL_LIBDIR BASE_DIRECTORY ${CMAKE_INSTALL_PREFIX} OUTPUT_VARIABLE pc_libdir)

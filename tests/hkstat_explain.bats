@@ -288,3 +288,30 @@ print(len(root.findall("{http://www.w3.org/2000/svg}g")))' "$svg")" -eq "$count"
     run setpriv --reuid=65534 --regid=65534 --clear-groups "$HKSTAT" explain "$PID"
     [ "$status" -eq 1 ] && [[ "$output" == *"CAP_SYS_PTRACE"* ]] || fail "$output"
 }
+
+@test "every field and row of the JSON object is in the manual" {
+    local field
+    hold mixed
+    explain "$PID"
+    for field in $(jq -r 'keys[], (.resident | keys[]), (.classes[0] | keys[]), (.threads[0] | keys[])' "$SAID") core; do
+        grep -qw "$field" "$HAKMEM_SOURCE/tools/hkstat.1" || fail "not in the manual: $field"
+    done
+}
+
+@test "MEMORY.md: its commands, run as they stand there, lead where it says" {
+    local script="$BATS_TEST_TMPDIR/commands" folder="$BATS_TEST_TMPDIR/case"
+    require_bpf
+    require_command gcore gdb
+    mkdir "$folder"
+    {
+        echo 'set -eu; trap "kill -KILL \$PID" EXIT'
+        awk '/^```sh/ { inside = 1; print "echo \"== step\""; next } /^```/ { inside = 0 } inside' "$HAKMEM_SOURCE/tools/MEMORY.md"
+        echo 'trap - EXIT'
+    } >"$script"
+    (cd "$folder" && PATH="$HAKMEM_BUILD:$PATH" timeout 120 bash "$script" >"$folder/out" 2>"$folder/err" 3>&-) || fail "$(cat "$folder/out" "$folder/err")"
+    awk '/^== step/ { n++ } n == 2' "$folder/out" | grep -q "^Most of what the allocator holds, .* is live" || fail "$(cat "$folder/out")"
+    awk '/^== step/ { n++ } n == 3' "$folder/out" | grep -Eq "live .* MiB|live .* KiB" || fail "$(cat "$folder/out")"
+    awk '/^== step/ { n++ } n == 4' "$folder/out" | grep -q "Fragmentation: a slab can't be given back" || fail "$(cat "$folder/out")"
+    [ -s "$folder/memory.svg" ]
+    awk '/^== step/ { n++ } n == 7' "$folder/out" | grep -q ", a core of python3: " || fail "$(cat "$folder/out")"
+}

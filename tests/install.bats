@@ -57,6 +57,7 @@ bin/hkheap
 bin/hkstat
 bin/hkstat-bpftool
 include/hakmem.h
+share/hakmem/MEMORY.md
 share/hakmem/WATCHING.md
 share/hakmem/hakmem_ace_fail.bt
 share/hakmem/hakmem_ace_fail_example.txt
