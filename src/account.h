@@ -92,6 +92,7 @@ struct hk_layout {
     uint64_t guard_base;  /* of the address of the guarded slots' pages */
     uint64_t guard_slots; /* of the address of the table of struct guard_slot */
     uint64_t quarantine;  /* quarantine.h: its shards */
+    uint64_t failures;    /* failures.h: the flight recorder */
     uint64_t fork_token;  /* of the page that a child finds wiped */
 };
 

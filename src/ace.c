@@ -9,6 +9,7 @@
 #include "ace_large.h"
 #include "canary.h"
 #include "config.h"
+#include "failure_text.h"
 #include "os.h"
 #include "outer_map.h"
 #include "superslab.h"
@@ -62,54 +63,7 @@ size_t ace_cached_bytes(void)
 
 /* ---- failures ---- */
 
-static const char *errno_name(int error)
-{
-    switch (error) {
-    case ENOMEM:
-        return "ENOMEM";
-    case EAGAIN:
-        return "EAGAIN";
-    case EINVAL:
-        return "EINVAL";
-    case EPERM:
-        return "EPERM";
-    default:
-        return "";
-    }
-}
-
 static const char *const failure_names[HK_ACE_FAILS] = {"Threshold", "Exhaustion", "MapFail"};
-static const char *const reason_names[HK_SHARED_FAILS] = {"cap", "region", "kernel"};
-static const char *const limit_names[] = {"none", "RLIMIT_AS", "RLIMIT_DATA", "max_map_count", "overcommit", "unknown"};
-
-_Static_assert(sizeof limit_names / sizeof limit_names[0] == OS_LIMIT_UNKNOWN + 1, "a name for each limit");
-
-struct text {
-    char chars[32];
-};
-
-static struct text class_name(unsigned class_idx)
-{
-    struct text name = {""};
-    size_t size = hk_class_size[class_idx];
-    if (class_idx == HK_CLASS_HUGE)
-        os_format(name.chars, sizeof name.chars, "huge");
-    else if (size % ((size_t)1 << 20) == 0)
-        os_format(name.chars, sizeof name.chars, "%zu MiB", size >> 20);
-    else if (size % 1024 == 0)
-        os_format(name.chars, sizeof name.chars, "%zu KiB", size >> 10);
-    else
-        os_format(name.chars, sizeof name.chars, "%zu B", size);
-    return name;
-}
-
-static struct text errno_text(int error)
-{
-    struct text text = {""};
-    if (error != 0)
-        os_format(text.chars, sizeof text.chars, ", errno %d %s", error, errno_name(error));
-    return text;
-}
 
 void ace_fail(unsigned class_idx, size_t size, enum hk_ace_fail failure, int error)
 {
@@ -120,10 +74,10 @@ void ace_fail(unsigned class_idx, size_t size, enum hk_ace_fail failure, int err
     enum os_limit limit = failure == ACE_MAPFAIL ? os_limit_hit(size, error) : OS_LIMIT_NONE;
     HK_PROBE_FIRE(ace_fail, class_idx, size, failure, error, limit, fails);
     if (hk_config.ace_trace) {
-        struct text name = class_name(class_idx), cause = errno_text(error);
+        struct failure_text name = failure_class(class_idx), cause = failure_errno(error);
         os_message("hakmem: ACE %s: %zu bytes (class %s)%s%s%s\n", failure_names[failure], size, name.chars,
                    cause.chars, failure == ACE_MAPFAIL ? ", limit " : "",
-                   failure == ACE_MAPFAIL ? limit_names[limit] : "");
+                   failure == ACE_MAPFAIL ? failure_limit(limit) : "");
     }
     errno = saved;
 }
@@ -132,8 +86,9 @@ void ace_trace_shared_fail(unsigned class_idx, enum hk_shared_fail reason, int e
 {
     if (!hk_config.ace_trace)
         return;
-    struct text name = class_name(class_idx), cause = errno_text(error);
-    os_message("hakmem: shared_fail -> legacy: class %s, reason %s%s\n", name.chars, reason_names[reason], cause.chars);
+    struct failure_text name = failure_class(class_idx), cause = failure_errno(error);
+    os_message("hakmem: shared_fail -> legacy: class %s, reason %s%s\n", name.chars, failure_reason(reason),
+               cause.chars);
 }
 
 /* ---- reports ---- */

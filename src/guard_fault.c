@@ -35,10 +35,10 @@ static void write_history(const struct guard_slot *slot)
         return;
     if (slot->freed.depth != 0) {
         os_message("  freed by thread %u:\n", slot->freed.tid);
-        trace_write(&slot->freed);
+        trace_write(STDERR_FILENO, &slot->freed);
     }
     os_message("  allocated by thread %u:\n", slot->allocated.tid);
-    trace_write(&slot->allocated);
+    trace_write(STDERR_FILENO, &slot->allocated);
 }
 
 struct call {
@@ -52,7 +52,7 @@ static void tell_call(void *arg)
     struct trace here;
     trace_take(&here, (uintptr_t)call->caller, false);
     os_message("  by thread %u:\n", here.tid);
-    trace_write(&here);
+    trace_write(STDERR_FILENO, &here);
     write_history(call->slot);
 }
 
@@ -141,7 +141,7 @@ static void tell_fault(void *arg)
     const char *where = at < slot->block ? "before" : at < end ? "into" : "behind";
     os_message("  %s of %p, %zu byte%s %s the block, by thread %u:\n", access_of(fault->context), at, distance,
                distance == 1 ? "" : "s", where, here.tid);
-    trace_write(&here);
+    trace_write(STDERR_FILENO, &here);
     write_history(slot);
     if (fault->program->sa_handler != SIG_DFL && fault->program->sa_handler != SIG_IGN)
         pass_on(fault->program, fault->signal, fault->info, fault->context);

@@ -4,6 +4,7 @@
 #include "account.h"
 #include "config.h"
 #include "heap.h"
+#include "oom_report.h"
 #include "statistics.h"
 
 #include <errno.h>
@@ -52,6 +53,12 @@ HK_EXPORT int hk_class_stats(unsigned class_idx, struct hk_class_stats *out, siz
 HK_EXPORT size_t hk_trim(void)
 {
     return heap_trim(0);
+}
+
+HK_EXPORT void hk_oom_report(int fd)
+{
+    heap_init();
+    oom_report_write(fd);
 }
 
 HK_EXPORT size_t hk_config_text(char *buf, size_t size)

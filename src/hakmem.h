@@ -99,6 +99,13 @@ int hk_class_stats(unsigned class_idx, struct hk_class_stats *out, size_t size);
  * Returns the bytes given back. Keeps errno. Thread-safe; not async-signal-safe. */
 size_t hk_trim(void);
 
+/* Write to `fd` what the process holds and what failed last, in words: live and free bytes, the size classes that hold most, and the last
+ * requests that got NULL, with errno, the limit that was hit and the stack, as kept in the process. For a program's own handling of
+ * a NULL; HAKMEM_CONF=oom_report:1 does it by itself at the first.
+ * fd: a descriptor open for writing; what can't be written is dropped. Each line is one write(2). Allocates nothing, keeps errno.
+ * Thread-safe; not async-signal-safe. */
+void hk_oom_report(int fd);
+
 /* Write the configuration in force, as HAKMEM_CONF would have it ("key:value,key:value"), into buf.
  * size: of buf in bytes; what does not fit is cut off, and the text always ends with a NUL when size > 0.
  * Returns the length written, without the NUL. Thread-safe. */

@@ -8,10 +8,12 @@
 #include "ace.h"
 #include "canary.h"
 #include "config.h"
+#include "failures.h"
 #include "guard.h"
 #include "harden.h"
 #include "layout.h"
 #include "lock.h"
+#include "oom_report.h"
 #include "os.h"
 #include "outer_map.h"
 #include "quarantine.h"
@@ -68,11 +70,15 @@ void *heap_out_of_memory(size_t size)
 {
     account_add(&hk_account.classes[hk_class_of_size(size)].alloc_fails, 1);
     errno = ENOMEM;
+    enum os_limit limit = OS_LIMIT_UNASKED;
     if (HK_PROBE_ON(alloc_fail)) {
-        enum os_limit limit = size <= PTRDIFF_MAX ? os_limit_hit(size, ENOMEM) : OS_LIMIT_NONE;
+        limit = size <= PTRDIFF_MAX ? os_limit_hit(size, ENOMEM) : OS_LIMIT_NONE;
         HK_PROBE_FIRE(alloc_fail, size, ENOMEM, limit);
-        errno = ENOMEM;
     }
+    failures_add_null(size, limit);
+    heap_init(); /* the first call of all may be one that is refused */
+    oom_report_first();
+    errno = ENOMEM;
     return NULL;
 }
 

@@ -16,6 +16,7 @@ void layout_init(void)
         .guard_base = (uintptr_t)&guard_base,
         .guard_slots = (uintptr_t)&guard_slots,
         .quarantine = (uintptr_t)quarantine_shards,
+        .failures = (uintptr_t)&hk_recorder,
         .fork_token = (uintptr_t)thread_fork_token,
     };
 }

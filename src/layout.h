@@ -6,6 +6,7 @@
 #include "account.h"
 #include "ace_huge_cache.h"
 #include "bin.h"
+#include "failures.h"
 #include "guard_fault.h"
 #include "meta.h"
 #include "outer_map.h"
@@ -64,6 +65,8 @@ static inline uint64_t layout_digest(void)
         offsetof(struct quarantine_shard, slots),
         QUARANTINE_SHARDS,
         QUARANTINE_SLOTS,
+        HK_RECORDER_VERSION,
+        sizeof(struct hk_recorder),
     };
     uint64_t digest = UINT64_C(0xcbf29ce484222325);
     for (size_t i = 0; i < sizeof facts / sizeof facts[0]; i++)

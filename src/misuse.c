@@ -9,7 +9,6 @@
 #include "lock.h"
 #include "os.h"
 
-#define SIGSET_BYTES 8u           /* of the kernel's set */
 #define KERNEL_SIGACTION_BYTES 64 /* more than the kernel's struct has on any machine; all zeros say SIG_DFL */
 
 static const char *const kind_text[MISUSE_KINDS] = {
@@ -35,13 +34,13 @@ static const uint64_t abort_signal = UINT64_C(1) << (SIGABRT - 1);
 static bool is_blocked(void)
 {
     uint64_t blocked = 0;
-    syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &blocked, SIGSET_BYTES);
+    syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &blocked, OS_SIGSET_BYTES);
     return (blocked & abort_signal) != 0;
 }
 
 static void raise_abort(long tid)
 {
-    syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &abort_signal, NULL, SIGSET_BYTES);
+    syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &abort_signal, NULL, OS_SIGSET_BYTES);
     syscall(SYS_tgkill, syscall(SYS_getpid), tid, SIGABRT);
 }
 
@@ -52,7 +51,7 @@ _Noreturn static void end_process(long tid, bool ask_handler)
     if (ask_handler)
         raise_abort(tid);
     for (unsigned tries = 0; tries < 3; tries++) { /* another thread may set a handler in between */
-        syscall(SYS_rt_sigaction, SIGABRT, default_action, NULL, SIGSET_BYTES);
+        syscall(SYS_rt_sigaction, SIGABRT, default_action, NULL, OS_SIGSET_BYTES);
         raise_abort(tid);
     }
     for (;;) /* the init process of a pid namespace survives a SIGABRT */

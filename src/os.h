@@ -11,7 +11,15 @@
 enum os_purpose { OS_REGION, OS_SUPERSLAB, OS_LEGACY, OS_HUGE, OS_META, OS_GUARD };
 
 /* Which limit made the kernel refuse memory, where it can be told (probes ace_fail and alloc_fail). */
-enum os_limit { OS_LIMIT_NONE, OS_LIMIT_AS, OS_LIMIT_DATA, OS_LIMIT_MAP_COUNT, OS_LIMIT_OVERCOMMIT, OS_LIMIT_UNKNOWN };
+enum os_limit {
+    OS_LIMIT_NONE,
+    OS_LIMIT_AS,
+    OS_LIMIT_DATA,
+    OS_LIMIT_MAP_COUNT,
+    OS_LIMIT_OVERCOMMIT,
+    OS_LIMIT_UNKNOWN,
+    OS_LIMIT_UNASKED
+};
 
 extern HK_HIDDEN struct os_account os_account;
 
@@ -115,6 +123,12 @@ HK_HIDDEN uint64_t os_random64(void);
 /* Write to standard error: printf's %s %d %u %x %p %zu %lu %llu %lx %llx only, at most 512 bytes, by one write(2), nothing
  * allocated, errno kept. Async-signal-safe. */
 HK_HIDDEN void os_message(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The same to another descriptor. */
+HK_HIDDEN void os_message_to(int fd, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Of the kernel's set of signals, whatever libc's has. */
+#define OS_SIGSET_BYTES 8u
 
 /* The same formatting into a buffer; returns the length written, at most size - 1; always terminated. */
 HK_HIDDEN size_t os_format(char *buf, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));

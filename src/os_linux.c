@@ -1,4 +1,4 @@
-/* os_linux.c - memory, time, chance and standard error, as Linux gives them. Straight system calls, so that neither a
+/* os_linux.c - memory, time and chance, as Linux gives them. Straight system calls, so that neither a
  * wrapper that a program puts around mmap nor a cancellation point stands in between. */
 #include "os.h"
 
@@ -16,10 +16,8 @@
 #include <unistd.h>
 
 #include "../probes/probe.h"
-#include "os_format.h"
 
 #define MADVISE_RETRIES 64u
-#define MESSAGE_MAX 512u
 #ifndef MREMAP_DONTUNMAP /* C libraries before 2.32 */
 #define MREMAP_DONTUNMAP 4
 #endif
@@ -538,41 +536,4 @@ uint64_t os_random64(void)
         value = random_from_start();
     errno = saved;
     return value;
-}
-
-/* ---- standard error ---- */
-
-#define SIGSET_BYTES 8u /* of the kernel's set, whatever libc's has */
-
-/* A broken pipe on standard error must not end the program: SIGPIPE is held back, and taken away if the write raised it. */
-static void write_quietly(const char *text, size_t len)
-{
-    uint64_t pipe_signal = UINT64_C(1) << (SIGPIPE - 1), before, pending = 0;
-    struct timespec at_once = {0, 0};
-    if (syscall(SYS_rt_sigprocmask, SIG_BLOCK, &pipe_signal, &before, SIGSET_BYTES) != 0)
-        return;
-    syscall(SYS_rt_sigpending, &pending, SIGSET_BYTES);
-    long written;
-    do {
-        written = syscall(SYS_write, STDERR_FILENO, text, len);
-    } while (written < 0 && errno == EINTR);
-    if (written < 0 && errno == EPIPE && (pending & pipe_signal) == 0)
-        syscall(SYS_rt_sigtimedwait, &pipe_signal, NULL, &at_once, SIGSET_BYTES);
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, SIGSET_BYTES);
-}
-
-void os_message(const char *format, ...)
-{
-    char text[MESSAGE_MAX + 2]; /* one byte more than is written shows that something was cut off */
-    int saved = errno;
-    va_list list;
-    va_start(list, format);
-    size_t len = os_format_va(text, sizeof text, format, list);
-    va_end(list);
-    if (len > MESSAGE_MAX) {
-        len = MESSAGE_MAX;
-        text[len - 1] = '\n';
-    }
-    write_quietly(text, len);
-    errno = saved;
 }

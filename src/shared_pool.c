@@ -8,6 +8,7 @@
 #include "bin.h"
 #include "chance.h"
 #include "config.h"
+#include "failures.h"
 #include "legacy.h"
 #include "lock.h"
 #include "misuse.h"
@@ -101,6 +102,7 @@ static HK_COLD void shared_fail(unsigned class_idx, enum hk_shared_fail reason)
     int error = reason == SHARED_FAIL_KERNEL ? errno : 0;
     uint64_t fails = atomic_add_relaxed(&hk_account.classes[class_idx].shared_fails[reason], 1) + 1;
     HK_PROBE_FIRE(shared_fail, class_idx, reason, error, fails);
+    failures_add_fallback(class_idx, reason, error);
     ace_trace_shared_fail(class_idx, reason, error);
     if (is_mid(class_idx))
         ace_fail(class_idx, hk_class_size[class_idx], ACE_EXHAUSTION, error);

@@ -8,6 +8,7 @@
 
 #include "../probes/probe.h"
 #include "config.h"
+#include "failures.h"
 #include "guard.h"
 #include "heap.h"
 #include "legacy.h"
@@ -300,6 +301,7 @@ void thread_after_fork(bool child, bool raw_child, bool interrupted)
     cache_settle_all();
     cache_after_fork();
     account_new_generation();
+    failures_after_fork();
     atomic_store_relaxed(&last_end_ms, 0); /* the child's first thread to end reports, however soon that is */
     if (sound)
         adopt_others();

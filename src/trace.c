@@ -72,25 +72,25 @@ static unsigned first_outside(const struct trace *trace)
     return n;
 }
 
-static void write_frame(const struct trace *trace, unsigned n, unsigned number)
+static void write_frame(int fd, const struct trace *trace, unsigned n, unsigned number)
 {
     Dl_info info;
     uintptr_t pc = trace->pcs[n];
     if (!look_up(trace, n, &info)) {
-        os_message("    #%u %p\n", number, (void *)pc);
+        os_message_to(fd, "    #%u %p\n", number, (void *)pc);
         return;
     }
     size_t in_file = (size_t)(pc - (uintptr_t)info.dli_fbase);
     if (info.dli_sname != NULL)
-        os_message("    #%u %p %s+0x%zx (%s+0x%zx)\n", number, (void *)pc, info.dli_sname,
-                   (size_t)(pc - (uintptr_t)info.dli_saddr), info.dli_fname, in_file);
+        os_message_to(fd, "    #%u %p %s+0x%zx (%s+0x%zx)\n", number, (void *)pc, info.dli_sname,
+                      (size_t)(pc - (uintptr_t)info.dli_saddr), info.dli_fname, in_file);
     else
-        os_message("    #%u %p (%s+0x%zx)\n", number, (void *)pc, info.dli_fname, in_file);
+        os_message_to(fd, "    #%u %p (%s+0x%zx)\n", number, (void *)pc, info.dli_fname, in_file);
 }
 
-void trace_write(const struct trace *trace)
+void trace_write(int fd, const struct trace *trace)
 {
     unsigned first = first_outside(trace);
     for (unsigned n = first; n < trace->depth && n < TRACE_FRAMES; n++)
-        write_frame(trace, n, n - first);
+        write_frame(fd, trace, n, n - first);
 }

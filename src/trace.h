@@ -19,8 +19,8 @@ struct trace {
  * Async-signal-safe with glibc 2.35 and later, whose _dl_find_object() takes no lock; before, not while libraries are loaded. */
 HK_HIDDEN void trace_take(struct trace *trace, uintptr_t first, bool at_fault);
 
-/* Write it to standard error, a line a frame, with the symbol and the file that dladdr(3) knows; from the first frame on that
+/* Write it to a descriptor, a line a frame, with the symbol and the file that dladdr(3) knows; from the first frame on that
  * is not of this library. */
-HK_HIDDEN void trace_write(const struct trace *trace);
+HK_HIDDEN void trace_write(int fd, const struct trace *trace);
 
 #endif

@@ -12,13 +12,13 @@ import sys
 
 # From the hot end to the cold end. A name stands for NAME.c, NAME.cc and NAME.h.
 LAYERS = [
-    ("entries", "malloc free export_c export_cxx export_mallocx hakmem statistics"),
-    ("process and threads", "heap harden layout life sampling thread thread_cache"),
+    ("entries", "malloc free export_c export_cxx export_mallocx hakmem"),
+    ("process and threads", "heap harden layout life oom_report sampling statistics thread thread_cache"),
     ("central pools", "shared_pool legacy ace ace_huge ace_huge_cache ace_large guard guard_fault quarantine reclaim"),
     ("memory in units", "superslab slab region"),
     ("tables", "outer_map meta"),
-    ("words", "account ace_account ace_cap bin canary chain chance config lock misuse sample size_class trace"),
-    ("system", "os os_format os_linux os_linux_cgroup os_linux_limit"),
+    ("words", "account ace_account ace_cap bin canary chain chance config failure_text failures lock misuse sample size_class trace"),
+    ("system", "os os_format os_linux os_linux_cgroup os_linux_limit os_linux_message"),
     ("probes", "probe probes"),
     ("base", "base os_account"),
 ]

@@ -405,6 +405,7 @@ bool footprint_read(struct address_space *space, struct footprint *footprint, ch
             if (footprint->threads[i].tid == (uint32_t)space->pid)
                 look.main_thread = (uint32_t)i;
         claim_everything(&look);
+        footprint_read_failures(space, account->layout.failures, footprint);
         free(look.held.list);
     }
     free(account);
@@ -415,6 +416,7 @@ void footprint_free(struct footprint *footprint)
 {
     free(footprint->threads);
     free(footprint->superslabs);
+    free(footprint->failures);
 }
 
 uint64_t footprint_of(const struct footprint *footprint, enum footprint_whose whose)

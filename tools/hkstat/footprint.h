@@ -47,6 +47,21 @@ struct footprint_superslab {
     uint64_t resident; /* bytes */
 };
 
+#define FOOTPRINT_FAILURE_KINDS 2u
+#define FOOTPRINT_FRAMES 24u
+
+/* Of the flight recorder: src/failures.h. */
+struct footprint_failure {
+    unsigned kind;
+    uint64_t time_ns; /* CLOCK_MONOTONIC */
+    uint64_t size;    /* bytes that were asked for */
+    uint32_t error;   /* errno */
+    uint32_t limit;   /* that was hit: footprint_limit() names it */
+    uint32_t tid;     /* 0: not known */
+    unsigned depth;
+    uint64_t frames[FOOTPRINT_FRAMES]; /* return addresses, from the inside out */
+};
+
 struct footprint {
     uint64_t bytes[FOOTPRINT_ROWS]; /* resident, by use */
     uint64_t live_bytes;   /* of the blocks that the program holds, resident or not, in the sizes of their classes */
@@ -58,11 +73,22 @@ struct footprint {
     size_t thread_count;
     struct footprint_superslab *superslabs; /* in order of address */
     size_t superslab_count;
+    uint64_t failure_counts[FOOTPRINT_FAILURE_KINDS];
+    struct footprint_failure *failures; /* of each kind the last ones, the latest first */
+    size_t failure_count;
     uint64_t unreadable; /* tables or parts of them that could not be read, or told what can't be */
 };
 
 /* Read it. False: `error`, of FOOTPRINT_ERROR_SIZE bytes, says why not. */
 bool footprint_read(struct address_space *space, struct footprint *footprint, char *error);
+
+/* For footprint_read(): the flight recorder at an address. */
+void footprint_read_failures(const struct address_space *space, uint64_t at, struct footprint *footprint);
+
+/* Names of kinds of failures, and of limits (any number); a return address as file and offset in it. */
+extern const char *const footprint_failure_kinds[FOOTPRINT_FAILURE_KINDS];
+const char *footprint_limit(uint32_t limit);
+void footprint_frame(const struct address_space *space, uint64_t address, char *text, size_t size);
 
 void footprint_free(struct footprint *footprint);
 

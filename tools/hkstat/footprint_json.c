@@ -46,6 +46,35 @@ static json_t *threads_of(const struct footprint *footprint)
     return threads;
 }
 
+static json_t *failures_of(const struct footprint_view *view)
+{
+    json_t *failures = json_array();
+    for (size_t i = 0; i < view->footprint->failure_count; i++) {
+        const struct footprint_failure *failure = &view->footprint->failures[i];
+        json_t *stack = json_array();
+        for (unsigned k = 0; k < failure->depth; k++) {
+            char frame[512], safe[SAFE_TEXT_SIZE(sizeof frame)];
+            footprint_frame(view->space, failure->frames[k], frame, sizeof frame);
+            safe_text(safe, frame, sizeof frame);
+            json_array_append_new(stack, json_string(safe));
+        }
+        json_array_append_new(failures,
+                              json_pack("{s:s,s:o,s:o,s:i,s:s,s:i,s:o}", "kind", footprint_failure_kinds[failure->kind],
+                                        "time_ns", number(failure->time_ns), "size", number(failure->size), "errno",
+                                        (int)failure->error, "limit", footprint_limit(failure->limit), "tid",
+                                        (int)failure->tid, "stack", stack));
+    }
+    return failures;
+}
+
+static json_t *failure_counts_of(const struct footprint *footprint)
+{
+    json_t *counts = json_object();
+    for (unsigned kind = 0; kind < FOOTPRINT_FAILURE_KINDS; kind++)
+        json_object_set_new(counts, footprint_failure_kinds[kind], number(footprint->failure_counts[kind]));
+    return counts;
+}
+
 void footprint_json(FILE *out, const struct footprint_view *view)
 {
     const struct footprint *footprint = view->footprint;
@@ -53,13 +82,14 @@ void footprint_json(FILE *out, const struct footprint_view *view)
     safe_text(name, view->space->name, sizeof view->space->name);
     footprint_cause(footprint, cause, sizeof cause);
     json_t *object = json_pack(
-        "{s:i,s:i,s:s,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:s}", "version", FOOTPRINT_JSON_VERSION, "pid",
-        (int)view->space->pid, "comm", name, "partial", view->space->is_cut || footprint->unreadable != 0,
+        "{s:i,s:i,s:s,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:s}", "version", FOOTPRINT_JSON_VERSION,
+        "pid", (int)view->space->pid, "comm", name, "partial", view->space->is_cut || footprint->unreadable != 0,
         "unreadable_tables", number(footprint->unreadable), "rss_bytes", number(view->space->rss), "huge_page_bytes",
         number(view->space->huge_bytes), "mapped_bytes", number(footprint->mapped_bytes), "live_bytes",
         number(footprint->live_bytes), "trim_bytes", number(footprint->trim_bytes), "superslabs",
         number(footprint->superslab_count), "generation", number(footprint->generation), "resident", rows_of(footprint),
-        "classes", classes_of(footprint), "threads", threads_of(footprint), "cause", cause);
+        "classes", classes_of(footprint), "threads", threads_of(footprint), "failure_counts",
+        failure_counts_of(footprint), "failures", failures_of(view), "cause", cause);
     if (view->core != NULL) {
         char *path = malloc(SAFE_TEXT_SIZE(strlen(view->core)));
         if (path != NULL) {

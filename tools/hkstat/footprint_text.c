@@ -80,6 +80,31 @@ static void print_threads(FILE *out, const struct footprint *footprint)
     free(threads);
 }
 
+/* The last of each kind with its stack, the others by a line. */
+static void print_failures(FILE *out, const struct footprint_view *view)
+{
+    const struct footprint *footprint = view->footprint;
+    unsigned last_kind = FOOTPRINT_FAILURE_KINDS;
+    fprintf(out, "\nFailures:");
+    for (unsigned kind = 0; kind < FOOTPRINT_FAILURE_KINDS; kind++)
+        fprintf(out, "%s %" PRIu64 " %s", kind == 0 ? "" : ",", footprint->failure_counts[kind],
+                footprint_failure_kinds[kind]);
+    fprintf(out, ". The last:\n");
+    for (size_t i = 0; i < footprint->failure_count; i++) {
+        const struct footprint_failure *failure = &footprint->failures[i];
+        fprintf(out, "%s at %.3f s of the clock: %" PRIu64 " bytes, errno %" PRIu32 ", limit %s\n",
+                footprint_failure_kinds[failure->kind], (double)failure->time_ns / 1e9, failure->size, failure->error,
+                footprint_limit(failure->limit));
+        for (unsigned k = 0; k < failure->depth && failure->kind != last_kind; k++) {
+            char frame[512], safe[SAFE_TEXT_SIZE(sizeof frame)];
+            footprint_frame(view->space, failure->frames[k], frame, sizeof frame);
+            safe_text(safe, frame, sizeof frame);
+            fprintf(out, "    %s\n", safe);
+        }
+        last_kind = failure->kind;
+    }
+}
+
 void footprint_text(FILE *out, const struct footprint_view *view)
 {
     const struct footprint *footprint = view->footprint;
@@ -99,6 +124,8 @@ void footprint_text(FILE *out, const struct footprint_view *view)
     print_classes(out, footprint);
     if (footprint->thread_count != 0)
         print_threads(out, footprint);
+    if (footprint->failure_count != 0)
+        print_failures(out, view);
     if (footprint->unreadable != 0)
         fprintf(out, "\nPartial: %" PRIu64 " tables changed while they were read, or could not be.\n",
                 footprint->unreadable);
