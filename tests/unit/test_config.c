@@ -256,7 +256,7 @@ static void the_whole_table_is_printed_when_asked(void **state)
     says(text, "hakmem: region:default  (");
     says(text, "hakmem: print:1  (");
     says(text, "hakmem: HAKMEM_ACE_TRACE=1\n");
-    assert_int_equal(count(text, "hakmem:"), 12);
+    assert_int_equal(count(text, "hakmem:"), 13);
     assert_int_equal(count(said_with("once", "print:1,print:0", NULL), "hakmem:"), 0);
 }
 
