@@ -148,19 +148,21 @@ CONFIGURATIONS
     [ "$(grep -c '^write(2' "$BATS_TEST_TMPDIR/calls")" -eq 21 ]
 }
 
-# refuse CALL WHEN [CALL WHEN...]: the program `refused` must end well under strace, which makes calls fail.
+# refuse CALL WHEN [CALL WHEN...]: the program `refused` must end well under strace, which makes calls fail. INJECTED says how many did.
 refuse() {
-    local what="$*" output status=0
+    local what="$*" output status=0 calls="$BATS_TEST_TMPDIR/refused"
     local -a inject=()
     while [ $# -gt 0 ]; do
         inject+=(-e "inject=$1:error=ENOMEM:when=$2")
         shift 2
     done
-    output=$(strace -o /dev/null -e trace=%memory "${inject[@]}" -E "LD_PRELOAD=$HAKMEM_LIB" \
+    output=$(strace -o "$calls" -e trace=%memory "${inject[@]}" -E "LD_PRELOAD=$HAKMEM_LIB" \
         -E HAKMEM_CONF=decay_ms:5 refused 2>&1) || status=$?
     [ "$status" -eq 0 ] || fail "refused at $what: status $status: $output"
-    [[ "$output" =~ ([0-9]+)\ allocations\ were\ refused ]] || fail "refused at $what: $output"
-    [ "${BASH_REMATCH[1]}" -eq 0 ] || runs_refused=$((runs_refused + 1))
+    [[ "$output" =~ ^([0-9]+)" allocations were refused, "([0-9]+)" of them at last, "([0-9]+)" bytes mapped"$ ]] || fail "refused at $what: $output"
+    REFUSED=${BASH_REMATCH[1]} AT_LAST=${BASH_REMATCH[2]} MAPPED=${BASH_REMATCH[3]}
+    [ "$REFUSED" -eq 0 ] || runs_refused=$((runs_refused + 1))
+    INJECTED=$(grep -c INJECTED "$calls" || test $? -eq 1)
 }
 
 # first_of CALL: its first call after the dynamic linker's own, which end where it unmaps its cache of libraries.
@@ -170,40 +172,48 @@ first_of() {
     awk -v call="$1(" 'index($0, call) == 1 { n++ } /^munmap\(/ { exit } END { print n + 1 }' "$BATS_TEST_TMPDIR/calls"
 }
 
-# refuse_each CALL COUNT: each of its first COUNT calls alone, and from each of them on all.
+# refuse_each CALL [STEP]: each of its calls alone, or each STEPth, until a run has none to refuse; and from each of them on all, where
+# that is not more. What is refused once is got over: all is served again, and nothing stays mapped (but the SuperSlab for the next burst).
 refuse_each() {
-    local n first last
-    first=$(first_of "$1")
-    last=$((first + $2))
-    if full_tier; then last=$((first + 10 * $2)); fi
-    for ((n = first; n < last; n++)); do
-        refuse "$1" "$n"
-        refuse "$1" "$n+"
+    local call=$1 step=${2:-1} n most
+    ! full_tier || step=1
+    refuse brk 60000
+    most=$((MAPPED + (2 << 20)))
+    n=$(first_of "$call")
+    while
+        refuse "$call" "$n"
+        [ "$INJECTED" -ne 0 ]
+    do
+        [ "$AT_LAST" -eq 0 ] || fail "$call $n: $AT_LAST are still refused"
+        [ "$MAPPED" -le "$most" ] || fail "$call $n: $MAPPED bytes stay mapped, more than $most"
+        refuse "$call" "$n+"
+        n=$((n + step))
     done
+    echo "$call: $n runs"
 }
 
 @test "mmap that fails at any call gives NULL with ENOMEM or is got over" {
     require_command strace
     runs_refused=0
-    refuse_each mmap 20
+    refuse_each mmap
     echo "$runs_refused runs saw an allocation refused"
     [ "$runs_refused" -gt 3 ]
 }
 
 @test "mprotect that fails at any call is got over" {
     require_command strace
-    refuse_each mprotect 10
+    refuse_each mprotect
 }
 
 @test "madvise and munmap that fail at any call are got over" {
     require_command strace
-    refuse_each madvise 10
-    refuse_each munmap 10
+    refuse_each madvise 17
+    refuse_each munmap
 }
 
 @test "mremap that fails at any call is got over" {
     require_command strace
-    refuse_each mremap 5
+    refuse_each mremap
 }
 
 @test "mmap, mprotect and mremap that all fail from any call on give NULL with ENOMEM" {

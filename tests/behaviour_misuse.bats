@@ -1,25 +1,29 @@
-# A caller's bug is stopped by SIGABRT with one line that says what and where: tests/behaviour/misuse.c has the table.
+# A caller's bug is stopped by SIGABRT with one line that says what and where: tests/misuse has a program for each, and the table.
 
 load lib/common
 
 setup() {
-    misuse=$(hk_test_program behaviour/misuse)
+    require_command python3
+    JUDGE="$HAKMEM_SOURCE/tests/misuse/judge.py"
     double=(double_free double_free_after_another double_free_after_100 double_free_in_thread double_free_after_thread)
     interior=(free_interior_16 free_interior_8 free_interior_1 free_interior_half free_interior_page)
     foreign=(free_static free_stack free_mapped free_low free_wild free_high free_non_canonical)
     resized=(realloc_freed realloc_interior realloc_wild)
-    sized=(free_sized_wrong free_sized_twice)
+    sized=(free_sized_wrong free_sized_next free_sized_smaller free_sized_twice)
     overwritten=(overwrite_free_list)
     taken=(overwrite_then_take overwrite_int_then_take overwrite_byte_then_take overwrite_second_word_then_take zero_then_take)
 }
 
-# all_of KIND...: each in all sizes; one that isn't caught doesn't hide the next.
+# all_of PROGRAM...: each in all sizes; one that isn't caught doesn't hide the next.
 all_of() {
-    local kind missed=0
-    for kind in "$@"; do
-        hk_preload "$misuse" "$kind" || missed=1
-    done
-    [ "$missed" -eq 0 ]
+    python3 "$JUDGE" --preload "$HAKMEM_LIB" "$HAKMEM_BUILD/tests/misuse" "$@"
+}
+
+@test "each program has its line in the table, and a test here" {
+    local all
+    all=$(printf '%s\n' "${double[@]}" "${interior[@]}" "${foreign[@]}" "${resized[@]}" "${sized[@]}" "${overwritten[@]}" "${taken[@]}" | sort)
+    [ "$(python3 "$JUDGE" --list | sort)" = "$all" ]
+    [ "$(cd "$HAKMEM_SOURCE/tests/misuse" && ls -- *.c | sed 's/\.c$//' | sort)" = "$all" ]
 }
 
 @test "a double free is caught: at once, after other frees, across threads" {
@@ -74,6 +78,15 @@ reaches() {
     done
 }
 
+@test "the secret of the links is another in each process" {
+    local program secrets=""
+    program=$(hk_test_program behaviour/misuse_reach)
+    for _ in 1 2 3 4 5 6 7 8; do
+        secrets+=$(hk_preload "$program" secret 48)$'\n'
+    done
+    [ "$(sort -u <<<"${secrets%?}" | grep -c '^0xff81[0-9a-f]*$')" -eq 8 ] || fail "$secrets"
+}
+
 @test "every function that takes a block, of every tier: SIGABRT and the very line" {
     run hk_preload "$(hk_test_program behaviour/misuse_calls)"
     [ "$status" -eq 0 ] && [[ "$output" =~ ^([1-9][0-9]+)" of "([0-9]+)" ended with their line"$ ]] || fail "$output"
@@ -89,7 +102,7 @@ reaches() {
 
 @test "misuse is caught when the fallback serves" {
     export HAKMEM_CONF=region:0
-    all_of "${double[@]}" "${interior[@]}" "${foreign[@]}" "${resized[@]}" "${sized[@]}" "${overwritten[@]}"
+    all_of "${double[@]}" "${interior[@]}" "${foreign[@]}" "${resized[@]}" "${sized[@]}" "${overwritten[@]}" "${taken[@]}"
 }
 
 @test "words that were never written to, copied by realloc or with a struct, are not taken for a freed block's" {
@@ -110,7 +123,7 @@ reaches() {
 }
 
 @test "without the allocator these programs are not stopped so: the check itself can fail" {
-    run "$misuse" free_interior_16
+    run python3 "$JUDGE" "$HAKMEM_BUILD/tests/misuse" free_interior_16
     [ "$status" -eq 1 ]
     [[ "$output" == *"NOT CAUGHT"* ]]
 }

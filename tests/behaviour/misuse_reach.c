@@ -1,7 +1,7 @@
 /* misuse_reach - how far the checks reach: free and realloc of blocks whose slab, run or mapping has gone back, and links of free
  * blocks that are forged with the right secret, which who reads a free block's two words can tell.
  *
- * usage: misuse_reach KIND SIZE     tells the address that is misused; each ends by SIGABRT */
+ * usage: misuse_reach KIND SIZE     tells the address that is misused; each ends by SIGABRT, but `secret`, which tells that */
 #include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -46,6 +46,19 @@ static void realloc_gone(void)
     opaque(realloc(gone(), size * 2));
 }
 
+/* By which the two words of a free block differ. */
+static uintptr_t secret_of(const uintptr_t *freed)
+{
+    return freed[0] ^ freed[1];
+}
+
+static void secret(void)
+{
+    uintptr_t *words = take(size);
+    free(words);
+    printf("%#lx\n", (unsigned long)secret_of(opaque(words)));
+}
+
 /* The first block of the list leads to `target`, which is no block of the class. */
 static void forge(void *target)
 {
@@ -53,10 +66,10 @@ static void forge(void *target)
     free(next);
     free(words);
     words = opaque(words);
-    uintptr_t secret = words[0] ^ words[1];
-    require(words[1] == (uintptr_t)next && secret >> 48 == 0xFF81, "a free block's words are not what they were");
+    uintptr_t key = secret_of(words);
+    require(words[1] == (uintptr_t)next && key >> 48 == 0xFF81, "a free block's words are not what they were");
     words[1] = (uintptr_t)announce(target);
-    words[0] = (uintptr_t)target ^ secret;
+    words[0] = (uintptr_t)target ^ key;
     for (unsigned i = 0; i < 3; i++)
         require(opaque(malloc(size)) != target, "no block was handed out");
 }
@@ -82,11 +95,8 @@ static void forge_inside(void)
 static const struct {
     const char *name;
     void (*run)(void);
-} kinds[] = {{"free_gone", free_gone},
-             {"realloc_gone", realloc_gone},
-             {"forge_foreign", forge_foreign},
-             {"forge_class", forge_class},
-             {"forge_inside", forge_inside}};
+} kinds[] = {{"free_gone", free_gone},         {"realloc_gone", realloc_gone}, {"secret", secret},
+             {"forge_foreign", forge_foreign}, {"forge_class", forge_class},   {"forge_inside", forge_inside}};
 
 int main(int argc, char **argv)
 {

@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Runs the programs of this folder, one bug each, in six sizes, and says which were not stopped by SIGABRT with their line of table.tsv.
+
+usage: judge.py [--preload LIBRARY] FOLDER [PROGRAM...]
+
+FOLDER is where they are built. Without a name all are run; `judge.py --list` names them. Exit status 1: one was not stopped so.
+"""
+import argparse
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+SIZES = [24, 200, 1000, 16 << 10, 200 << 10, 8 << 20]
+TABLE = Path(__file__).with_name("table.tsv")
+
+
+def read_table():
+    """{program: (text, or else)}, in the order of the table."""
+    rows = [line.split("\t") for line in TABLE.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    return {name: (text, None if other == "-" else other) for name, text, other in rows}
+
+
+def no_core():
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def run(program, size, library):
+    """Ended by which status, what it wrote to standard output and to standard error; a program that hangs: None."""
+    environment = dict(os.environ, **({"LD_PRELOAD": library} if library else {}))
+    try:
+        ended = subprocess.run([program, str(size)], env=environment, timeout=20, check=False, capture_output=True, preexec_fn=no_core)
+    except subprocess.TimeoutExpired:
+        return None, "", ""
+    return ended.returncode, ended.stdout.decode(errors="replace"), ended.stderr.decode(errors="replace")
+
+
+def judge(expected, status, out, err):
+    """None, or what is wrong."""
+    said = re.fullmatch(r"about to misuse (0x[0-9a-f]+)\n", out)
+    if status != -signal.SIGABRT:
+        return "it hangs" if status is None else f"it ended with status {status}"
+    if said is None:
+        return "standard output is not what the program wrote"
+    for text in filter(None, expected):
+        if re.fullmatch(rf"hakmem: {re.escape(text)} {said[1]}( \([1-9][0-9]*-byte block\))?\n", err):
+            return None
+    return "the line is another"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preload", metavar="LIBRARY")
+    parser.add_argument("--list", action="store_true", help="the programs' names")
+    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("program", nargs="*")
+    options = parser.parse_args()
+    table = read_table()
+    if options.list:
+        print("\n".join(table))
+        return 0
+    if options.folder is None or set(options.program) - set(table):
+        parser.error("name the folder, and programs of the table")
+    missed = ran = 0
+    for name in options.program or table:
+        for size in SIZES:
+            status, out, err = run(options.folder / name, size, options.preload)
+            wrong = judge(table[name], status, out, err)
+            ran += 1
+            if wrong:
+                missed += 1
+                print(f"NOT CAUGHT {name} {size}: {wrong} ({out.strip()!r}; {err.strip()!r})", file=sys.stderr)
+    print(f"{ran - missed} of {ran} programs were stopped by SIGABRT with their line")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

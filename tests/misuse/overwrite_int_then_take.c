@@ -1,0 +1,15 @@
+/* The first half of that word is zeroed. */
+#include "bug.h"
+
+static void bug(size_t size)
+{
+    char *ptr = listed_block(size);
+    free(ptr);
+    memset(announce(ptr), 0, sizeof(int));
+    opaque(malloc(listed_size(size)));
+}
+
+int main(int argc, char **argv)
+{
+    return run_bug(argc, argv, bug);
+}

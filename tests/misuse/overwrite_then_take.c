@@ -1,0 +1,15 @@
+/* The first word of the free block that is handed out next is written to. */
+#include "bug.h"
+
+static void bug(size_t size)
+{
+    char *ptr = listed_block(size);
+    free(ptr);
+    memset(announce(ptr), 0x41, 8);
+    opaque(malloc(listed_size(size)));
+}
+
+int main(int argc, char **argv)
+{
+    return run_bug(argc, argv, bug);
+}
