@@ -234,7 +234,7 @@ print(len(root.findall("{http://www.w3.org/2000/svg}g")))' "$svg")" -eq "$count"
 
 @test "a process that is busy, that ends, forks or calls exec meanwhile, is told in part or by an error" {
     local kind round
-    env "LD_PRELOAD=$HAKMEM_LIB" "$(hk_test_program behaviour/threads)" exchange 4 2000000 >/dev/null 2>&1 3>&- &
+    env "LD_PRELOAD=$HAKMEM_LIB" "$(hk_test_program behaviour/threads)" exchange 4 4000000000 >/dev/null 2>&1 3>&- &
     PID=$!
     STARTED+=" $PID"
     wait_for 10 grep -q libhakmem "/proc/$PID/maps"
@@ -289,11 +289,36 @@ print(len(root.findall("{http://www.w3.org/2000/svg}g")))' "$svg")" -eq "$count"
     [ "$status" -eq 1 ] && [[ "$output" == *"CAP_SYS_PTRACE"* ]] || fail "$output"
 }
 
+@test "with a record of hkheap: how much is slack, and who holds the blocks of a class" {
+    require_bpf
+    local heap="$BATS_TEST_TMPDIR/heap.json"
+    # Blocks of 2,000 bytes in the class of 2,048, and of 40,000 in that of 40,960: 2.4 % of slack.
+    env "LD_PRELOAD=$HAKMEM_LIB" HAKMEM_CONF=sample:16k "$(hk_test_program hkheap/leaks)" 20 >"$BATS_TEST_TMPDIR/facts" 3>&- &
+    PID=$!
+    STARTED+=" $PID"
+    wait_for 10 grep -q ready "$BATS_TEST_TMPDIR/facts"
+    "$HAKMEM_BUILD/hkheap" record -p "$PID" -s 3 -o "$heap"
+    jq -e '.armed_caches > 0 and .caches >= .armed_caches' "$heap" || fail "$(head -c 600 "$heap")"
+    jq -e '.slack_bytes / ([.sites[].live_bytes] | add) | . > 0.023 and . < 0.025' "$heap" || fail "$(jq .slack_bytes "$heap")"
+    explain --heap "$heap" "$PID"
+    said '.samples.slack_share > 0.023 and .samples.slack_share < 0.024'
+    said '(.samples.slack_bytes / .live_bytes - .samples.slack_share | fabs) < 0.001'
+    said '.samples.holders | map(select(.size == 40960)) | .[0].stack[0] | startswith("keep_for_ever")'
+    said '.samples.holders | map(select(.size == 2048)) | length >= 1'
+    run "$HKSTAT" explain --heap "$heap" "$PID"
+    [[ "$output" == *" is slack: estimated from samples."* ]] || fail "$output"
+    run "$HKSTAT" explain --heap "$heap" $$
+    [ "$status" -eq 1 ] || fail "$output"
+    echo '{"version":1,"pid":'$PID',"sites":[{"frames":[{}],"classes":[{"size":-5,"block_bytes":1e400}]},7]}' >"$heap"
+    run "$HKSTAT" explain --heap "$heap" "$PID"
+    [ "$status" -le 1 ] || fail "$status: $output"
+}
+
 @test "every field and row of the JSON object is in the manual" {
     local field
     hold mixed
     explain "$PID"
-    for field in $(jq -r 'keys[], (.resident | keys[]), (.classes[0] | keys[]), (.threads[0] | keys[])' "$SAID") core; do
+    for field in $(jq -r 'keys[], (.resident | keys[]), (.classes[0] | keys[]), (.threads[0] | keys[])' "$SAID") core failures slack_share holders; do
         grep -qw "$field" "$HAKMEM_SOURCE/tools/hkstat.1" || fail "not in the manual: $field"
     done
 }
@@ -313,5 +338,5 @@ print(len(root.findall("{http://www.w3.org/2000/svg}g")))' "$svg")" -eq "$count"
     awk '/^== step/ { n++ } n == 3' "$folder/out" | grep -Eq "live .* MiB|live .* KiB" || fail "$(cat "$folder/out")"
     awk '/^== step/ { n++ } n == 4' "$folder/out" | grep -q "Fragmentation: a slab can't be given back" || fail "$(cat "$folder/out")"
     [ -s "$folder/memory.svg" ]
-    awk '/^== step/ { n++ } n == 7' "$folder/out" | grep -q ", a core of python3: " || fail "$(cat "$folder/out")"
+    awk '/^== step/ { n++ } n == 8' "$folder/out" | grep -q ", a core of python3: " || fail "$(cat "$folder/out")"
 }

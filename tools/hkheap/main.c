@@ -1,6 +1,7 @@
 /* hkheap - who holds the memory of a running process, by call stack, from sampled allocations. */
 #include <argp.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -220,8 +221,11 @@ static double now(void)
 static void progress(const struct profile *profile, double seconds, bool last)
 {
     if (isatty(STDERR_FILENO))
-        fprintf(stderr, last ? "\r\033[K" : "\r%.0f s: %zu stacks, %zu samples live; Ctrl-C ends \033[K", seconds,
-                profile->site_count, profile->live_count);
+        fprintf(stderr,
+                last ? "\r\033[K"
+                     : "\r%.0f s: %zu stacks, %zu samples live, %" PRIu64 " of %" PRIu64
+                       " caches armed; Ctrl-C ends \033[K",
+                seconds, profile->site_count, profile->live_count, profile->armed, profile->caches);
 }
 
 static int watch(const struct options *options)

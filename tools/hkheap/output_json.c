@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory.h"
 #include "safe_text.h"
 
 static json_t *checked(json_t *value)
@@ -38,9 +39,22 @@ static json_t *frame_object(const struct frame *frame)
     return object;
 }
 
+static json_t *holding_object(const struct holding *holding)
+{
+    json_t *object = checked(json_object());
+    put(object, "size", json_integer((json_int_t)holding->block_size));
+    put(object, "live_bytes", json_real(holding->bytes));
+    put(object, "block_bytes", json_real(holding->block_bytes));
+    return object;
+}
+
 static json_t *site_object(const struct site *site)
 {
-    json_t *object = checked(json_object()), *frames = checked(json_array()), *lifetimes = checked(json_array());
+    json_t *object = checked(json_object()), *frames = checked(json_array()), *lifetimes = checked(json_array()),
+           *classes = checked(json_array());
+    for (unsigned i = 0; i < site->holding_count; i++)
+        if (site->holdings[i].bytes >= 0.5)
+            append(classes, holding_object(&site->holdings[i]));
     for (unsigned i = 0; i < site->depth; i++)
         append(frames, frame_object(&site->frames[i]));
     for (unsigned b = 0; b < PROFILE_LIFETIMES; b++)
@@ -51,6 +65,7 @@ static json_t *site_object(const struct site *site)
     put(object, "allocated_blocks", json_real(site->allocated.blocks));
     put(object, "growth_bytes", json_real(profile_bytes(site, BY_GROWTH)));
     put(object, "lifetimes", lifetimes);
+    put(object, "classes", classes);
     put(object, "frames", frames);
     return object;
 }
@@ -68,6 +83,9 @@ void output_json(FILE *out, const struct profile *profile)
     put(object, "lost_frees", json_integer((json_int_t)profile->lost_frees));
     put(object, "thinned", json_integer((json_int_t)profile->thinned));
     put(object, "unwound_short", json_integer((json_int_t)profile->unwound_short));
+    put(object, "armed_caches", profile->knows_armed ? json_integer((json_int_t)profile->armed) : json_null());
+    put(object, "caches", profile->knows_armed ? json_integer((json_int_t)profile->caches) : json_null());
+    put(object, "slack_bytes", json_real(profile_slack(profile)));
     for (size_t i = 0; i < profile->site_count; i++)
         append(sites, site_object(profile->sites[i]));
     put(object, "sites", sites);
@@ -122,6 +140,13 @@ static bool read_site(struct profile *profile, const json_t *object)
     site->allocated.blocks += number(object, "allocated_blocks");
     for (unsigned b = 0; b < PROFILE_LIFETIMES; b++)
         site->lifetimes[b] += json_number_value(json_array_get(lifetimes, b));
+    const json_t *classes = json_object_get(object, "classes");
+    for (size_t i = 0; i < json_array_size(classes); i++) {
+        const json_t *class = json_array_get(classes, i);
+        struct holding *holding = profile_holding(site, whole(class, "size"));
+        holding->bytes += number(class, "live_bytes");
+        holding->block_bytes += number(class, "block_bytes");
+    }
     site->before.bytes = site->live.bytes - number(object, "growth_bytes");
     return true;
 }
@@ -141,6 +166,9 @@ static struct profile *read_profile(const json_t *object)
     profile->lost_frees = whole(object, "lost_frees");
     profile->thinned = whole(object, "thinned");
     profile->unwound_short = whole(object, "unwound_short");
+    profile->knows_armed = json_is_integer(json_object_get(object, "armed_caches"));
+    profile->armed = whole(object, "armed_caches");
+    profile->caches = whole(object, "caches");
     for (size_t i = 0; i < json_array_size(sites); i++) {
         if (!read_site(profile, json_array_get(sites, i))) {
             profile_free(profile);

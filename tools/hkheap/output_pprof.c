@@ -14,6 +14,8 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "memory.h"
+
 struct bytes {
     uint8_t *at;
     size_t length, room;

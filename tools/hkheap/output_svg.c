@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory.h"
+
 #define WIDTH 1200.0
 #define MARGIN 10.0
 #define ROW 17.0

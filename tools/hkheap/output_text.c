@@ -82,7 +82,7 @@ static void put_site(FILE *out, const struct site *site, enum profile_order orde
 
 void output_text(FILE *out, const struct profile *profile, enum profile_order order, size_t top)
 {
-    char live[32], allocated[32], growth[32];
+    char live[32], allocated[32], growth[32], slack[32];
     struct amount all_live = profile_total(profile, BY_LIVE), all_allocated = profile_total(profile, BY_ALLOCATED),
                   all_growth = profile_total(profile, BY_GROWTH);
     fprintf(out, "process %" PRIu64 " (%s), %.1f s: live %s in %.0f blocks, allocated %s in %.0f", profile->pid,
@@ -91,6 +91,10 @@ void output_text(FILE *out, const struct profile *profile, enum profile_order or
     if (order == BY_GROWTH)
         fprintf(out, ", growth %s", bytes_text(all_growth.bytes, growth));
     fprintf(out, "; estimates from samples, of what was allocated since the attach\n");
+    if (all_live.bytes > 0)
+        fprintf(out, "the blocks' classes add %s of slack to it\n", bytes_text(profile_slack(profile), slack));
+    if (profile->knows_armed)
+        fprintf(out, "%" PRIu64 " of %" PRIu64 " caches were armed\n", profile->armed, profile->caches);
     if (profile->partial)
         fprintf(out, "PARTIAL: %s\n", profile->why_partial);
     if (profile->thinned != 0)

@@ -5,26 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory.h"
+#include "src/size_class.h"
+
 struct block {
     uint64_t address; /* key */
     uint64_t time;
+    uint64_t block_size;
     double bytes, blocks;
     struct site *site;
 };
-
-_Noreturn void out_of_memory(void)
-{
-    fputs("hkheap: out of memory\n", stderr);
-    exit(EXIT_FAILURE);
-}
-
-void *grow(void *memory, size_t count, size_t size)
-{
-    void *grown = reallocarray(memory, count, size);
-    if (grown == NULL)
-        out_of_memory();
-    return grown;
-}
 
 /* What tsearch gave. */
 static void *found_in(void *node)
@@ -93,6 +83,7 @@ void profile_free(struct profile *profile)
     tdestroy(profile->live, free);
     for (size_t i = 0; i < profile->site_count; i++) {
         free((void *)(uintptr_t)profile->sites[i]->frames);
+        free(profile->sites[i]->holdings);
         free(profile->sites[i]);
     }
     free(profile->sites);
@@ -119,11 +110,47 @@ struct site *profile_site(struct profile *profile, const struct frame *frames, u
     return found_in(tsearch(site, &profile->by_stack, compare_stacks));
 }
 
+struct holding *profile_holding(struct site *site, uint64_t block_size)
+{
+    for (unsigned i = 0; i < site->holding_count; i++)
+        if (site->holdings[i].block_size == block_size)
+            return &site->holdings[i];
+    site->holdings = grow_by_one(site->holdings, site->holding_count, sizeof *site->holdings);
+    struct holding *holding = &site->holdings[site->holding_count++];
+    *holding = (struct holding){.block_size = block_size};
+    return holding;
+}
+
+/* sign: 1 for a block that comes, -1 for one that goes. */
+static void hold(const struct block *block, double sign)
+{
+    struct holding *holding = profile_holding(block->site, block->block_size);
+    holding->bytes += sign * block->bytes;
+    holding->block_bytes += sign * block->blocks * (double)block->block_size;
+}
+
+double profile_slack(const struct profile *profile)
+{
+    double slack = 0;
+    for (size_t i = 0; i < profile->site_count; i++)
+        for (unsigned k = 0; k < profile->sites[i]->holding_count; k++)
+            slack += profile->sites[i]->holdings[k].block_bytes - profile->sites[i]->holdings[k].bytes;
+    return slack;
+}
+
+/* As the allocator rounds a request up: to its class, above those to pages. */
+static uint64_t block_size_of(uint64_t size)
+{
+    const uint64_t page = 4096;
+    return size <= HK_LARGE_MAX ? HK_CLASS_SIZE(hk_class_of_size((size_t)size)) : (size + page - 1) / page * page;
+}
+
 static void end_block(struct profile *profile, struct block *block, uint64_t time)
 {
     uint64_t microseconds = time > block->time ? (time - block->time) / 1000 : 0;
     unsigned bucket = microseconds < 2 ? 0 : 63u - (unsigned)__builtin_clzll(microseconds);
     block->site->lifetimes[bucket < PROFILE_LIFETIMES ? bucket : PROFILE_LIFETIMES - 1] += block->blocks;
+    hold(block, -1);
     block->site->live.bytes -= block->bytes;
     block->site->live.blocks -= block->blocks;
     tdelete(block, &profile->live, compare_blocks);
@@ -147,11 +174,13 @@ void profile_alloc(struct profile *profile, struct site *site, uint64_t address,
     block = grow(NULL, 1, sizeof *block);
     *block = (struct block){.address = address,
                             .time = time,
+                            .block_size = block_size_of(size),
                             .bytes = (double)weight,
                             .blocks = (double)weight / (double)(size == 0 ? 1 : size),
                             .site = site};
     found_in(tsearch(block, &profile->live, compare_blocks));
     profile->live_count++;
+    hold(block, 1);
     site->allocated.bytes += block->bytes;
     site->allocated.blocks += block->blocks;
     site->live.bytes += block->bytes;

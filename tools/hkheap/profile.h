@@ -27,10 +27,19 @@ struct amount {
     double bytes, blocks;
 };
 
+/* Live blocks of one size class. */
+struct holding {
+    uint64_t block_size; /* bytes */
+    double bytes;        /* that were asked for */
+    double block_bytes;  /* that the blocks have: the difference is slack */
+};
+
 struct site {
     const struct frame *frames; /* innermost first */
     unsigned depth;
     struct amount allocated, live;
+    struct holding *holdings; /* by class, in no order */
+    unsigned holding_count;
     struct amount before;                /* live at the last profile_mark() */
     double lifetimes[PROFILE_LIFETIMES]; /* freed blocks by how long they lived */
 };
@@ -46,6 +55,8 @@ struct profile {
     size_t site_count;
     void *by_stack, *live; /* trees of tsearch(3) */
     size_t live_count;
+    bool knows_armed;       /* of the last time that it could be seen: */
+    uint64_t armed, caches; /* armed.h */
 };
 
 /* An empty profile, to be ended by profile_free(). Ends the program where memory is refused, as all here. */
@@ -60,6 +71,12 @@ void profile_alloc(struct profile *profile, struct site *site, uint64_t address,
                    uint64_t time);
 void profile_free_block(struct profile *profile, uint64_t address, uint64_t time);
 
+/* The site's blocks of a class; a new one is made. */
+struct holding *profile_holding(struct site *site, uint64_t block_size);
+
+/* The live bytes that the classes of blocks add to what was asked for. */
+double profile_slack(const struct profile *profile);
+
 /* From now on growth is what has come since. */
 void profile_mark(struct profile *profile);
 
@@ -69,10 +86,6 @@ enum profile_order { BY_LIVE, BY_ALLOCATED, BY_GROWTH };
 void profile_sort(struct profile *profile, enum profile_order order);
 double profile_bytes(const struct site *site, enum profile_order order);
 struct amount profile_total(const struct profile *profile, enum profile_order order);
-
-/* realloc() that ends the program, with a line that says so, when there is no memory; and that end. */
-void *grow(void *memory, size_t count, size_t size);
-_Noreturn void out_of_memory(void);
 
 /* The very string, kept for ever and once. */
 const char *intern(const char *text);

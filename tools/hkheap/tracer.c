@@ -12,15 +12,18 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "armed.h"
 #include "collection.h"
 #include "complain.h"
 #include "heap.skel.h"
 #include "links.h"
+#include "memory.h"
 #include "process.h"
 #include "safe_text.h"
 #include "unwind.h"
 
 #define LIBRARIES_MOST 8u
+#define ARMED_SECONDS 1.0 /* between two counts of armed caches */
 
 struct tracer {
     pid_t pid;
@@ -34,6 +37,7 @@ struct tracer {
     double began, ended;     /* since the epoch; 0: not yet */
     uint64_t last_time;      /* what happened later, in ns since boot, is left out: the links end one after the other */
     struct profile *profile; /* while events are taken */
+    double look_at;          /* when the armed caches are counted next */
     double until;            /* when taking them ends, however many more there are */
 };
 
@@ -74,10 +78,24 @@ static bool went_well(int result)
     return false;
 }
 
+/* While it is attached: afterwards none is armed. */
+static void look_at_caches(struct tracer *tracer, struct profile *profile)
+{
+    uint64_t armed, caches;
+    tracer->look_at = now() + ARMED_SECONDS;
+    if (!armed_count(tracer->pid, &armed, &caches))
+        return;
+    profile->knows_armed = true;
+    profile->armed = armed;
+    profile->caches = caches;
+}
+
 bool tracer_poll(struct tracer *tracer, struct profile *profile, int ms)
 {
     tracer->profile = profile;
     tracer->until = now() + ms / 1000.0;
+    if (now() >= tracer->look_at)
+        look_at_caches(tracer, profile);
     struct timespec rest = {.tv_nsec = (long)ms * 1000000};
     int taken = ring_buffer__consume(tracer->ring);
     if (taken >= 0) /* all that there is; a wake-up for each would cost the process more than the sample */
@@ -99,6 +117,7 @@ static void detach(struct tracer *tracer)
 
 bool tracer_finish(struct tracer *tracer, struct profile *profile)
 {
+    look_at_caches(tracer, profile);
     detach(tracer);
     tracer->profile = profile;
     tracer->until = INFINITY;

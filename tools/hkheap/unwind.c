@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 
 #include "complain.h"
+#include "memory.h"
 #include "safe_text.h"
 
 #define NAME_MOST 400u /* bytes of a function's or file's name */

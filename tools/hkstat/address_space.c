@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "core.h"
-#include "tick.h"
+#include "memory.h"
 
 #define CACHED_PAGES 1024u
 #define CACHED_SIZE 4096u
@@ -27,14 +27,9 @@ struct page_cache {
     ino_t inode;
 };
 
-static void *grow(void *list, size_t count, size_t size) /* at each power of two */
-{
-    return (count & (count - 1)) != 0 ? list : tick_grow(list, count == 0 ? 1 : count * 2, size);
-}
-
 struct mapping *address_space_add_mapping(struct address_space *space, struct span span)
 {
-    space->mappings = grow(space->mappings, space->mapping_count, sizeof *space->mappings);
+    space->mappings = grow_by_one(space->mappings, space->mapping_count, sizeof *space->mappings);
     struct mapping *mapping = &space->mappings[space->mapping_count++];
     *mapping = (struct mapping){.span = span};
     return mapping;
@@ -47,14 +42,14 @@ void address_space_add_resident(struct address_space *space, struct span span)
         last->to = span.to;
         return;
     }
-    space->resident = grow(space->resident, space->resident_count, sizeof *space->resident);
+    space->resident = grow_by_one(space->resident, space->resident_count, sizeof *space->resident);
     space->resident[space->resident_count++] = span;
 }
 
 static struct address_space *new_space(void)
 {
-    struct address_space *space = tick_grow(NULL, 1, sizeof *space);
-    *space = (struct address_space){.cache = tick_grow(NULL, 1, sizeof *space->cache)};
+    struct address_space *space = grow(NULL, 1, sizeof *space);
+    *space = (struct address_space){.cache = grow(NULL, 1, sizeof *space->cache)};
     memset(space->cache, 0, sizeof *space->cache);
     for (unsigned i = 0; i < CACHED_PAGES; i++)
         space->cache->pages[i].page = 1;

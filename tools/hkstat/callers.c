@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "fields.h"
+#include "memory.h"
 #include "pins.h"
-#include "tick.h"
 
 #define MOST_CALLERS 65536u /* a walk over a map that changes may come to an entry again */
 
@@ -34,7 +34,7 @@ static bool is_known(const struct callers *callers, const struct hk_stack_key *k
 static void add(struct callers *callers, const struct caller *caller)
 {
     if ((callers->count & (callers->count - 1)) == 0)
-        callers->list = tick_grow(callers->list, callers->count == 0 ? 1 : callers->count * 2, sizeof *callers->list);
+        callers->list = grow(callers->list, callers->count == 0 ? 1 : callers->count * 2, sizeof *callers->list);
     callers->list[callers->count++] = *caller;
 }
 

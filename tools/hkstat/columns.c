@@ -1,5 +1,7 @@
 #include "columns.h"
 
+#include "memory.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -313,7 +315,7 @@ size_t table_rows(enum table_kind kind, const struct tick *tick, const struct ti
         [TABLE_ENDED] = {tick->ended, tick->ended_count, sizeof *tick->ended},
     };
     size_t count = arrays[kind].count;
-    *rows = tick_grow(NULL, count + 1, sizeof **rows);
+    *rows = grow(NULL, count + 1, sizeof **rows);
     for (size_t i = 0; i < count; i++)
         (*rows)[i] = (const char *)arrays[kind].first + i * arrays[kind].size;
     struct order order = {tick, &tables[kind].columns[sort], descending};

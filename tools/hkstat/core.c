@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tick.h"
+#include "memory.h"
 
 #define PAGE_BYTES ((uint64_t)4096)
 
@@ -37,8 +37,7 @@ static bool is_zero(const char *bytes, size_t length)
 
 static void add_part(struct core *core, struct part part)
 {
-    if ((core->part_count & (core->part_count - 1)) == 0)
-        core->parts = tick_grow(core->parts, core->part_count == 0 ? 1 : core->part_count * 2, sizeof *core->parts);
+    core->parts = grow_by_one(core->parts, core->part_count, sizeof *core->parts);
     core->parts[core->part_count++] = part;
 }
 
@@ -183,7 +182,7 @@ static bool read_core(struct core *core, struct address_space *space, const char
 struct core *core_open(const char *path, struct address_space *space, char *error)
 {
     struct stat status;
-    struct core *core = tick_grow(NULL, 1, sizeof *core);
+    struct core *core = grow(NULL, 1, sizeof *core);
     *core = (struct core){0};
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &status) != 0 || !S_ISREG(status.st_mode) || status.st_size == 0) {

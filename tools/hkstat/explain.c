@@ -10,16 +10,18 @@
 #include "complain.h"
 #include "footprint_out.h"
 
-enum key { KEY_CORE = 256, KEY_SVG, KEY_JSON, KEY_MAP };
+enum key { KEY_CORE = 256, KEY_HEAP, KEY_SVG, KEY_JSON, KEY_MAP };
 
 struct request {
     int pid; /* 0: none */
-    const char *core, *svg;
+    const char *core, *heap, *svg;
     bool json, map;
 };
 
 static const struct argp_option options[] = {
     {"core", KEY_CORE, "FILE", 0, "Explain the process that this core file was written of", 0},
+    {"heap", KEY_HEAP, "FILE", 0,
+     "Add what a record of hkheap's, of the same process, tells: slack, and who holds fragmented classes", 0},
     {"json", KEY_JSON, NULL, 0, "One JSON object", 0},
     {"map", KEY_MAP, NULL, 0, "Show how full each SuperSlab is, too", 0},
     {"svg", KEY_SVG, "FILE", 0, "Write a picture, too", 0},
@@ -34,6 +36,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     switch (key) {
     case KEY_CORE:
         request->core = arg;
+        return 0;
+    case KEY_HEAP:
+        request->heap = arg;
         return 0;
     case KEY_SVG:
         request->svg = arg;
@@ -114,7 +119,8 @@ int hkstat_explain(int argc, char **argv)
         complain("%s", error);
         return EXIT_FAILURE;
     }
-    bool good = footprint_read(space, &footprint, error);
+    bool good = footprint_read(space, &footprint, error) &&
+                (request.heap == NULL || footprint_read_samples(request.heap, (uint64_t)space->pid, &footprint, error));
     if (!good)
         complain("%s", error);
     else

@@ -62,6 +62,16 @@ struct footprint_failure {
     uint64_t frames[FOOTPRINT_FRAMES]; /* return addresses, from the inside out */
 };
 
+#define FOOTPRINT_HOLDERS 3u /* stacks that are kept of each class */
+
+/* Of hkheap's samples: a call stack that holds live blocks of a class. */
+struct footprint_holder {
+    uint64_t block_size; /* bytes */
+    double block_bytes;  /* live, in block sizes; estimated */
+    unsigned depth;
+    char *frames[FOOTPRINT_FRAMES]; /* safe text, from the inside out */
+};
+
 struct footprint {
     uint64_t bytes[FOOTPRINT_ROWS]; /* resident, by use */
     uint64_t live_bytes;   /* of the blocks that the program holds, resident or not, in the sizes of their classes */
@@ -76,11 +86,19 @@ struct footprint {
     uint64_t failure_counts[FOOTPRINT_FAILURE_KINDS];
     struct footprint_failure *failures; /* of each kind the last ones, the latest first */
     size_t failure_count;
+    bool has_samples;                 /* the rest of these is set: */
+    double slack_share;               /* of live blocks' bytes, what was not asked for; estimated */
+    struct footprint_holder *holders; /* by class, in each those with most first */
+    size_t holder_count;
     uint64_t unreadable; /* tables or parts of them that could not be read, or told what can't be */
 };
 
 /* Read it. False: `error`, of FOOTPRINT_ERROR_SIZE bytes, says why not. */
 bool footprint_read(struct address_space *space, struct footprint *footprint, char *error);
+
+/* Add what a record of hkheap's tells of the process. False: `error`, of FOOTPRINT_ERROR_SIZE bytes, says why not. */
+bool footprint_read_samples(const char *path, uint64_t pid, struct footprint *footprint, char *error);
+void footprint_free_samples(struct footprint *footprint); /* for footprint_free() */
 
 /* For footprint_read(): the flight recorder at an address. */
 void footprint_read_failures(const struct address_space *space, uint64_t at, struct footprint *footprint);

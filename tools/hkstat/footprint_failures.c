@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory.h"
 #include "src/failures.h"
-#include "tick.h"
 
 const char *const footprint_failure_kinds[] = {
 #define HK_FAILURE(name, text) #name,
@@ -46,7 +46,7 @@ void footprint_read_failures(const struct address_space *space, uint64_t at, str
         footprint->unreadable++;
         return;
     }
-    footprint->failures = tick_grow(NULL, (size_t)HK_FAILURE_KINDS * HK_RECORDER_KEPT, sizeof *footprint->failures);
+    footprint->failures = grow(NULL, (size_t)HK_FAILURE_KINDS * HK_RECORDER_KEPT, sizeof *footprint->failures);
     for (unsigned kind = 0; kind < HK_FAILURE_KINDS; kind++) {
         uint64_t count = recorder.counts[kind];
         footprint->failure_counts[kind] = count;

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory.h"
 #include "src/layout.h"
-#include "tick.h"
 
 #define THREADS_MOST 1000000u
 #define LIST_MOST (1u << 21)   /* blocks of one thread's class */
@@ -17,8 +17,7 @@ bool held_is_listed(const struct held_blocks *held, const uint64_t words[2])
 
 static void add(struct held_blocks *held, uint64_t block, uint32_t by)
 {
-    if ((held->count & (held->count - 1)) == 0)
-        held->list = tick_grow(held->list, held->count == 0 ? 1 : held->count * 2, sizeof *held->list);
+    held->list = grow_by_one(held->list, held->count, sizeof *held->list);
     held->list[held->count++] = (struct held){block, by};
 }
 
@@ -37,8 +36,7 @@ static void follow_thread(const struct address_space *space, const struct hk_thr
 {
     static struct hk_tls tls;
     uint32_t idx = (uint32_t)footprint->thread_count;
-    if ((idx & (idx - 1)) == 0)
-        footprint->threads = tick_grow(footprint->threads, idx == 0 ? 1 : idx * 2u, sizeof *footprint->threads);
+    footprint->threads = grow_by_one(footprint->threads, idx, sizeof *footprint->threads);
     footprint->threads[footprint->thread_count++] = (struct footprint_thread){.tid = thread->tid};
     if (!address_space_read(space, (uintptr_t)thread->tls, &tls, sizeof tls)) {
         footprint->unreadable++; /* it has just ended */
@@ -54,7 +52,7 @@ static void follow_threads(const struct address_space *space, uint64_t first, st
     union {
         struct hk_thread thread;
         char bytes[offsetof(struct hk_thread, classes)];
-    } *head = tick_grow(NULL, 1, sizeof *head);
+    } *head = grow(NULL, 1, sizeof *head);
     uint64_t at = 0;
     if (!address_space_peek(space, first, &at, sizeof at))
         footprint->unreadable++;

@@ -67,6 +67,21 @@ static json_t *failures_of(const struct footprint_view *view)
     return failures;
 }
 
+static json_t *samples_of(const struct footprint *footprint)
+{
+    json_t *holders = json_array();
+    for (size_t i = 0; i < footprint->holder_count; i++) {
+        const struct footprint_holder *holder = &footprint->holders[i];
+        json_t *stack = json_array();
+        for (unsigned k = 0; k < holder->depth; k++)
+            json_array_append_new(stack, json_string(holder->frames[k]));
+        json_array_append_new(holders, json_pack("{s:o,s:f,s:o}", "size", number(holder->block_size), "block_bytes",
+                                                 holder->block_bytes, "stack", stack));
+    }
+    return json_pack("{s:f,s:o,s:o}", "slack_share", footprint->slack_share, "slack_bytes",
+                     number((uint64_t)(footprint->slack_share * (double)footprint->live_bytes)), "holders", holders);
+}
+
 static json_t *failure_counts_of(const struct footprint *footprint)
 {
     json_t *counts = json_object();
@@ -90,6 +105,7 @@ void footprint_json(FILE *out, const struct footprint_view *view)
         number(footprint->superslab_count), "generation", number(footprint->generation), "resident", rows_of(footprint),
         "classes", classes_of(footprint), "threads", threads_of(footprint), "failure_counts",
         failure_counts_of(footprint), "failures", failures_of(view), "cause", cause);
+    json_object_set_new(object, "samples", footprint->has_samples ? samples_of(footprint) : json_null());
     if (view->core != NULL) {
         char *path = malloc(SAFE_TEXT_SIZE(strlen(view->core)));
         if (path != NULL) {

@@ -6,7 +6,9 @@
 #include "safe_text.h"
 #include "size_text.h"
 
-#define SHOWN 10u /* classes, threads */
+#define SHOWN 10u       /* classes, threads */
+#define CLASSES_HELD 3u /* classes whose holders are shown */
+#define FRAMES_SHOWN 8u
 #define BYTES(n) size_text(n).text
 
 static double share(uint64_t bytes, uint64_t all)
@@ -41,6 +43,20 @@ static int by_excess(const void *a, const void *b)
     return left > right ? -1 : left < right;
 }
 
+/* Of the classes that are shown first: who holds the blocks that keep their slabs. */
+static void print_holders(FILE *out, const struct footprint *footprint, uint64_t block_size)
+{
+    for (size_t i = 0; i < footprint->holder_count; i++) {
+        const struct footprint_holder *holder = &footprint->holders[i];
+        if (holder->block_size != block_size)
+            continue;
+        fprintf(out, "\nBlocks of %" PRIu64 " bytes, about %s, are held by\n", block_size,
+                BYTES((uint64_t)holder->block_bytes));
+        for (unsigned k = 0; k < holder->depth && k < FRAMES_SHOWN; k++)
+            fprintf(out, "    %s\n", holder->frames[k]);
+    }
+}
+
 static void print_classes(FILE *out, const struct footprint *footprint)
 {
     const struct footprint_class *classes[HK_CACHED_CLASSES];
@@ -58,6 +74,8 @@ static void print_classes(FILE *out, const struct footprint *footprint)
                 BYTES(class->cached * class->block_size), BYTES(class->chained * class->block_size), class->slabs,
                 class->sparse_slabs);
     }
+    for (unsigned i = 0; i < CLASSES_HELD && excess_of(classes[i]) != 0; i++)
+        print_holders(out, footprint, classes[i]->block_size);
 }
 
 static int by_bytes(const void *a, const void *b)
@@ -121,6 +139,10 @@ void footprint_text(FILE *out, const struct footprint_view *view)
     fprintf(out, "\n%s\n", cause);
     fprintf(out, "malloc_trim(0) would give back %s. Live blocks are %s, in the sizes of their classes.\n",
             BYTES(footprint->trim_bytes), BYTES(footprint->live_bytes));
+    if (footprint->has_samples)
+        fprintf(out, "Of them %s, %.1f %%, is slack: estimated from samples.\n",
+                BYTES((uint64_t)(footprint->slack_share * (double)footprint->live_bytes)),
+                100 * footprint->slack_share);
     print_classes(out, footprint);
     if (footprint->thread_count != 0)
         print_threads(out, footprint);

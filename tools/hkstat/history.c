@@ -1,5 +1,7 @@
 #include "history.h"
 
+#include "memory.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +19,7 @@ struct history {
 
 struct history *history_new(void)
 {
-    return memset(tick_grow(NULL, 1, sizeof(struct history)), 0, sizeof(struct history));
+    return memset(grow(NULL, 1, sizeof(struct history)), 0, sizeof(struct history));
 }
 
 void history_free(struct history *history)
@@ -60,7 +62,7 @@ static void add_values(struct track *track, const struct tick *tick, const struc
 
 void history_add(struct history *history, const struct tick *tick)
 {
-    struct track **tracks = tick_grow(NULL, tick->process_count + 1, sizeof *tracks);
+    struct track **tracks = grow(NULL, tick->process_count + 1, sizeof *tracks);
     size_t old = 0;
     for (size_t i = 0; i < tick->process_count; i++) {
         const struct tick_process *process = &tick->processes[i];
@@ -69,7 +71,7 @@ void history_add(struct history *history, const struct tick *tick)
         if (old < history->count && compare_keys(&history->tracks[old]->key, &process->info.key) == 0) {
             tracks[i] = history->tracks[old++];
         } else {
-            tracks[i] = tick_grow(NULL, 1, sizeof *tracks[i]);
+            tracks[i] = grow(NULL, 1, sizeof *tracks[i]);
             tracks[i]->key = process->info.key;
             tracks[i]->count = 0;
         }

@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "address_space.h"
+#include "memory.h"
 #include "process.h"
 #include "src/superslab.h"
-#include "tick.h"
 
 /* That the library's layout is the one compiled in here is checked against what each SuperSlab says of itself. Only what lies
  * before the bitmaps is read. */
@@ -93,7 +93,7 @@ static bool read_process(const struct address_space *space, const struct hk_proc
                  strerror(errno));
         return false;
     }
-    occupancy->superslabs = tick_grow(NULL, OCCUPANCY_MOST, sizeof *occupancy->superslabs);
+    occupancy->superslabs = grow(NULL, OCCUPANCY_MOST, sizeof *occupancy->superslabs);
     if (region.base == 0 || read_region(space, &region, occupancy))
         return true;
     snprintf(error, OCCUPANCY_ERROR_SIZE,

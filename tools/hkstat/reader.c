@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "memory.h"
 #include "pins.h"
 
 #define FIRST_BATCH 256u
@@ -77,15 +78,15 @@ static bool read_hash(struct reading *reading, const char *name, size_t key_size
     if (fd < 0)
         return false;
     uint32_t room = FIRST_BATCH, position = 0, next = 0;
-    char *keys = tick_grow(NULL, room, key_size), *values = tick_grow(NULL, room, value_size);
+    char *keys = grow(NULL, room, key_size), *values = grow(NULL, room, value_size);
     int error = 0;
     for (bool first = true; error == 0;) {
         uint32_t count = room;
         error = bpf_map_lookup_batch(fd, first ? NULL : &position, &next, keys, values, &count, NULL) == 0 ? 0 : errno;
         if (error == ENOSPC && room < 1u << 20) {
             room *= 2;
-            keys = tick_grow(keys, room, key_size);
-            values = tick_grow(values, room, value_size);
+            keys = grow(keys, room, key_size);
+            values = grow(values, room, value_size);
             error = 0;
             continue;
         }

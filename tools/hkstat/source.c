@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "json.h"
+#include "memory.h"
 #include "reader.h"
 
 _Static_assert(SOURCE_ERROR_SIZE >= READER_ERROR_SIZE, "a reader's error must fit");
@@ -28,7 +29,7 @@ struct source {
 
 static struct source *source_new(uint64_t pid)
 {
-    struct source *source = memset(tick_grow(NULL, 1, sizeof *source), 0, sizeof *source);
+    struct source *source = memset(grow(NULL, 1, sizeof *source), 0, sizeof *source);
     source->pid = pid;
     return source;
 }
@@ -80,7 +81,7 @@ static ssize_t read_line(struct source *source, char *error)
     while ((c = getc_unlocked(source->record)) != EOF && c != '\n' && length < MOST_LINE) {
         if (length == source->room) {
             source->room = source->room == 0 ? FIRST_LINE : source->room * 2;
-            source->text = tick_grow(source->text, source->room, 1);
+            source->text = grow(source->text, source->room, 1);
         }
         source->text[length++] = (char)c;
     }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "memory.h"
 #include "process.h"
 #include "safe_text.h"
 #include "tick.h"
@@ -32,7 +33,7 @@ static const Dwfl_Callbacks callbacks = {
 
 struct symbols *symbols_of(const struct hk_process_key *process)
 {
-    struct symbols *symbols = tick_grow(NULL, 1, sizeof *symbols);
+    struct symbols *symbols = grow(NULL, 1, sizeof *symbols);
     uint64_t began, second = 1000000000;
     pid_t pid = (pid_t)process->pid;
     symbols->dwfl = NULL;

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory.h"
+
 const char *const tick_rate_names[TICK_RATES] = {
     [RATE_ALLOCS] = "allocs_per_s",
     [RATE_FREES] = "frees_per_s",
@@ -17,27 +19,17 @@ const char *const tick_rate_names[TICK_RATES] = {
     [RATE_ALLOC_FAIL] = "alloc_fail_per_s",
 };
 
-void *tick_grow(void *memory, size_t count, size_t size)
-{
-    void *grown = reallocarray(memory, count, size);
-    if (grown == NULL) {
-        fputs("hkstat: out of memory\n", stderr);
-        exit(EXIT_FAILURE);
-    }
-    return grown;
-}
-
 /* Room for one more, zeroed: arrays double when their count is a power of two. */
 static void *append(void **array, size_t *count, size_t size)
 {
     if ((*count & (*count - 1)) == 0)
-        *array = tick_grow(*array, *count == 0 ? 1 : *count * 2, size);
+        *array = grow(*array, *count == 0 ? 1 : *count * 2, size);
     return memset((char *)*array + size * (*count)++, 0, size);
 }
 
 struct tick *tick_new(void)
 {
-    return memset(tick_grow(NULL, 1, sizeof(struct tick)), 0, sizeof(struct tick));
+    return memset(grow(NULL, 1, sizeof(struct tick)), 0, sizeof(struct tick));
 }
 
 void tick_free(struct tick *tick)

@@ -133,7 +133,4 @@ uint64_t tick_sum(const uint64_t *words, size_t count);
 uint64_t tick_live_blocks(const struct hk_class_account *account);
 uint64_t tick_live_bytes(const struct hk_class_account *account);
 
-/* realloc() that ends the program, with a line that says so, when there is no memory. */
-void *tick_grow(void *memory, size_t count, size_t size);
-
 #endif
