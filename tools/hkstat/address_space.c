@@ -250,17 +250,24 @@ struct address_space *address_space_of_core(const char *path, char *error)
 
 /* ---- its bytes ---- */
 
-const struct mapping *address_space_find(const struct address_space *space, uint64_t address)
+size_t span_search(const void *structs, size_t count, size_t size, uint64_t address)
 {
-    size_t low = 0, high = space->mapping_count;
+    size_t low = 0, high = count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (space->mappings[middle].span.to <= address)
+        const struct span *span = (const void *)((const char *)structs + middle * size);
+        if (span->to <= address)
             low = middle + 1;
         else
             high = middle;
     }
-    return low < space->mapping_count && space->mappings[low].span.from <= address ? &space->mappings[low] : NULL;
+    return low;
+}
+
+const struct mapping *address_space_find(const struct address_space *space, uint64_t address)
+{
+    size_t at = span_search(space->mappings, space->mapping_count, sizeof *space->mappings, address);
+    return at < space->mapping_count && space->mappings[at].span.from <= address ? &space->mappings[at] : NULL;
 }
 
 void address_space_trust(struct address_space *space, dev_t device, ino_t inode)
@@ -317,15 +324,7 @@ bool address_space_peek(const struct address_space *space, uint64_t address, voi
 /* The first resident span that ends behind the address. */
 static size_t first_resident(const struct address_space *space, uint64_t address)
 {
-    size_t low = 0, high = space->resident_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (space->resident[middle].to <= address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    return span_search(space->resident, space->resident_count, sizeof *space->resident, address);
 }
 
 static struct span common(struct span a, struct span b)

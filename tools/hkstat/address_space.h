@@ -15,6 +15,10 @@ struct span {
     uint64_t from, to;
 };
 
+/* Of `count` structs of `size` bytes in order of address, each of which begins with its span, the index of the first that ends behind
+ * `address`; `count` if none does. */
+size_t span_search(const void *structs, size_t count, size_t size, uint64_t address);
+
 struct mapping {
     struct span span;
     bool is_file;       /* mapped from a file; else its pages are the process's alone */

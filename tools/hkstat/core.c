@@ -217,16 +217,9 @@ void core_close(struct core *core)
 
 bool core_read(const struct core *core, uint64_t address, void *out, size_t length)
 {
-    size_t low = 0, high = core->part_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (core->parts[middle].span.to <= address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    for (; length > 0 && low < core->part_count && core->parts[low].span.from <= address; low++) {
-        const struct part *part = &core->parts[low];
+    size_t at = span_search(core->parts, core->part_count, sizeof *core->parts, address);
+    for (; length > 0 && at < core->part_count && core->parts[at].span.from <= address; at++) {
+        const struct part *part = &core->parts[at];
         uint64_t here = part->span.to - address;
         size_t now = here < length ? (size_t)here : length;
         memcpy(out, core->bytes + part->offset + (address - part->span.from), now);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fields.h"
 #include "memory.h"
 #include "src/failures.h"
 
@@ -14,11 +15,11 @@ const char *const footprint_failure_kinds[] = {
 };
 _Static_assert(FOOTPRINT_FAILURE_KINDS == HK_FAILURE_KINDS, "a count for each");
 
+_Static_assert(OS_LIMIT_UNKNOWN + 1 < HK_LIMITS, "limit_words has each");
+
 const char *footprint_limit(uint32_t limit)
 {
-    static const char *const names[] = {"none", "RLIMIT_AS", "RLIMIT_DATA", "max_map_count", "overcommit", "unknown"};
-    _Static_assert(sizeof names / sizeof names[0] == OS_LIMIT_UNKNOWN + 1, "a name for each limit");
-    return names[limit < OS_LIMIT_UNKNOWN ? limit : OS_LIMIT_UNKNOWN];
+    return limit_words[limit < OS_LIMIT_UNKNOWN ? limit : OS_LIMIT_UNKNOWN];
 }
 
 /* An entry that is whole; whatever it says, nothing of it is out of range. */
