@@ -67,7 +67,7 @@ good() {
     require_root
     local root="$BATS_TEST_TMPDIR/root" file calls
     mkdir "$root"
-    for file in "$(hk_test_program faults/cancelled)" "$(hk_test_program faults/no_room)"; do
+    for file in "$(hk_test_program faults/filtered)" "$(hk_test_program faults/no_room)"; do
         cp "$file" "$root/"
         ldd "$file" | grep -oE '/[^ ]+' | sort -u | while read -r library; do
             mkdir -p "$root$(dirname "$library")"
@@ -81,9 +81,28 @@ good() {
 
     calls=$(sed -n '/^\.SS System calls$/,/^\.SS\|^\.SH/p' "$HAKMEM_SOURCE/tools/hakmem.7" | sed -nE 's/^\.BR? ([a-z0-9_]+) ?[(]2[)].*/\1/p')
     [ "$(wc -w <<<"$calls")" -gt 10 ] || fail "$calls"
+    local filtered conf kind
+    filtered=$(hk_test_program faults/filtered)
+    for kind in blocks threads fork; do
+        for conf in "" harden:1 region:0 guard:100; do
+            # shellcheck disable=SC2086
+            good "HAKMEM_CONF=$conf" "$filtered" "$kind" $calls
+        done
+    done
     # shellcheck disable=SC2086
-    good "$(hk_test_program faults/filtered)" $calls
+    run hk_preload "$filtered" misuse $calls
+    [ "$status" -eq 134 ] && [[ "$output" == "hakmem: double free of 0x"*" (112-byte block)" ]] || fail "$status: $output"
+    # shellcheck disable=SC2086
+    run hk_preload HAKMEM_CONF=guard:1 "$filtered" guard $calls
+    [ "$status" -eq 134 ] && [[ "$output" == "hakmem: use after free of 0x"*"freed by thread"*"allocated by thread"* ]] || fail "$status: $output"
     # The filter bites: without one of them the program is killed.
-    run hk_preload "$(hk_test_program faults/filtered)" $(grep -vx mprotect <<<"$calls")
+    # shellcheck disable=SC2046
+    run hk_preload "$filtered" blocks $(grep -vx mprotect <<<"$calls")
     [ "$status" -eq 159 ] || fail "$status: $output"
+    # In the chroot a guarded block's misuse is told too, and a child allocates.
+    cp "$(hk_test_program lifecycle/fork_in_fork)" "$root/"
+    run env HAKMEM_CONF=guard:1 chroot "$root" /lib64/ld-linux-x86-64.so.2 --preload /libhakmem.so /filtered guard $calls
+    [ "$status" -eq 134 ] && [[ "$output" == "hakmem: use after free of 0x"*"allocated by thread"* ]] || fail "$status: $output"
+    run chroot "$root" /lib64/ld-linux-x86-64.so.2 --preload /libhakmem.so /fork_in_fork 20
+    [ "$status" -eq 0 ] || fail "$status: $output"
 }

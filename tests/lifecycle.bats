@@ -79,6 +79,12 @@ rounds_of_forks() {
     on fork_load fork busy "$(rounds_of_forks 30)"
 }
 
+@test "fork from each of eight threads that allocate: their children allocate at once, and nobody hangs" {
+    on fork_load workers busy "$(rounds_of_forks 60)"
+    HAKMEM_CONF=harden:1 on fork_load workers busy "$(rounds_of_forks 20)"
+    HAKMEM_CONF=region:0 on fork_load workers busy "$(rounds_of_forks 20)"
+}
+
 @test "fork while eight threads sleep with full caches" {
     on fork_load fork idle "$(rounds_of_forks 60)"
 }
@@ -197,8 +203,10 @@ link_with() {
 }
 
 @test "threads with the smallest stack that there is take every slow path" {
-    on tiny_stack
-    HAKMEM_CONF=region:0 on tiny_stack
+    local conf
+    for conf in "" region:0 harden:1 guard:1; do
+        HAKMEM_CONF=$conf on tiny_stack
+    done
 }
 
 @test "a setuid program is told by HAKMEM_CONF and HAKMEM_ACE_TRACE nothing" {

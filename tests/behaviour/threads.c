@@ -4,6 +4,7 @@
  *   threads pipe THREADS ROUNDS MAX_MIB       half of them only allocate, half only free; bounded queue, bounded RSS
  *   threads outlive THREADS GENERATIONS       a generation of threads leaves blocks, the next checks and frees them  */
 #include <pthread.h>
+#include <signal.h>
 
 #include "check.h"
 
@@ -46,11 +47,18 @@ static uint64_t seed_of(const void *arg)
     return ((uintptr_t)arg + 1) * 0x9e3779b97f4a7c15u;
 }
 
+static volatile sig_atomic_t told_to_end;
+
+static void end(int signal)
+{
+    told_to_end = signal;
+}
+
 static void *exchange(void *arg)
 {
     uint64_t random = seed_of(arg);
     void *own[16] = {NULL};
-    for (unsigned i = 0; i < rounds; i++) {
+    for (unsigned i = 0; i < rounds && !told_to_end; i++) {
         void **mine = &own[random_next(&random) >> 30 & 15];
         end_block(*mine, "exchange, own");
         *mine = make_block(&random);
@@ -150,6 +158,7 @@ int main(int argc, char **argv)
     require(threads >= 2 && threads <= MAX_THREADS, "2..%u threads", MAX_THREADS);
 
     if (strcmp(argv[1], "exchange") == 0) {
+        signal(SIGTERM, end);
         run(exchange, exchange);
         for (size_t i = 0; i < PLACES; i++)
             end_block(places[i], "exchange, at the end");

@@ -1,8 +1,8 @@
 /* fork_load - new processes while eight threads allocate, or sleep; parent and children go on, and their counts are right.
  *
- *   fork_load fork|clone|vfork|spawn|popen busy|idle ROUNDS
+ *   fork_load fork|clone|vfork|spawn|popen|workers busy|idle ROUNDS
  *
- * fork: each child starts threads itself, and a child of its own. clone: by the raw system call, of which no handler hears.
+ * fork: each child starts threads itself, and a child of its own. workers: the eight threads fork, in turn with what they allocate. clone: by the raw system call, of which no handler hears.
  * With libhandlers.so preloaded, handlers of fork allocate, and threads allocate under a lock that a handler takes. */
 #include <malloc.h>
 #include <pthread.h>
@@ -44,6 +44,40 @@ static size_t any_size(uint64_t *random)
     return random_between(random, 8, kind == 0 ? 3 * MIB : kind < 5 ? 40 * KIB : 1040);
 }
 
+static void wait_for(pid_t pid, int wanted)
+{
+    int status = 0;
+    require(pid > 0, "no child: errno %d", errno);
+    pid_t got;
+    while ((got = waitpid(pid, &status, 0)) < 0 && errno == EINTR)
+        continue;
+    require(got == pid && WIFEXITED(status) && WEXITSTATUS(status) == wanted, "a child ended with wait status %#x",
+            status);
+}
+
+static bool workers_fork;
+static uint64_t worker_forks;
+
+/* From a thread that allocates: the child has what was the thread's, and allocates at once. */
+static void fork_here(void **own, unsigned count)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm(60);
+        for (unsigned i = 0; i < count; i++) {
+            if (own[i] != NULL)
+                check_marked(own[i], "a worker's child");
+            free(own[i]);
+            own[i] = take(10 + 30 * i);
+        }
+        for (unsigned i = 0; i < count; i++)
+            free(own[i]);
+        _exit(23);
+    }
+    wait_for(pid, 23);
+    __atomic_fetch_add(&worker_forks, 1, __ATOMIC_RELAXED);
+}
+
 static void *allocate_on_and_on(void *arg)
 {
     unsigned idx = (unsigned)(uintptr_t)arg;
@@ -61,6 +95,8 @@ static void *allocate_on_and_on(void *arg)
         __atomic_store_n(&turns[idx], turn, __ATOMIC_RELAXED);
         if (turn % 16 == 0 && handlers_churn != NULL)
             handlers_churn();
+        if (workers_fork && turn % 200 == 199)
+            fork_here(own, 100);
         if (turn == 500)
             pthread_barrier_wait(&started);
         while (turn >= 500 && !busy && !__atomic_load_n(&stop, __ATOMIC_RELAXED))
@@ -134,17 +170,6 @@ static void threads_in_child(void)
     require(live_blocks() == warm, "threads of the child left %lld blocks", (long long)(live_blocks() - warm));
 }
 
-static void wait_for(pid_t pid, int wanted)
-{
-    int status = 0;
-    require(pid > 0, "no child: errno %d", errno);
-    pid_t got;
-    while ((got = waitpid(pid, &status, 0)) < 0 && errno == EINTR)
-        continue;
-    require(got == pid && WIFEXITED(status) && WEXITSTATUS(status) == wanted, "a child ended with wait status %#x",
-            status);
-}
-
 static void round_fork(bool grandchild)
 {
     uint64_t parent_generation = generation();
@@ -203,6 +228,15 @@ static void round_popen(void)
     require(pclose(pipe) == 0 && system("exit 3") == 3 << 8, "pclose, system");
 }
 
+static void round_workers(void)
+{
+    uint64_t before = __atomic_load_n(&worker_forks, __ATOMIC_RELAXED);
+    for (int tries = 0; __atomic_load_n(&worker_forks, __ATOMIC_RELAXED) < before + THREADS; tries++) {
+        require(tries < 60000, "the workers' forks hang");
+        sleep_us(1000);
+    }
+}
+
 static void one_round(const char *way)
 {
     if (strcmp(way, "fork") == 0)
@@ -213,14 +247,17 @@ static void one_round(const char *way)
         round_vfork();
     else if (strcmp(way, "spawn") == 0)
         round_spawn();
+    else if (workers_fork)
+        round_workers();
     else
         round_popen();
 }
 
 int main(int argc, char **argv)
 {
-    require(argc == 4, "usage: fork_load fork|clone|vfork|spawn|popen busy|idle ROUNDS");
+    require(argc == 4, "usage: fork_load fork|clone|vfork|spawn|popen|workers busy|idle ROUNDS");
     busy = strcmp(argv[2], "busy") == 0;
+    workers_fork = strcmp(argv[1], "workers") == 0;
     account_open();
     handlers_churn = (void (*)(void))dlsym(RTLD_DEFAULT, "handlers_churn");
     pthread_t threads[THREADS];
