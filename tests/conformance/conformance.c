@@ -115,8 +115,9 @@ static void too_big_fails(void)
             CHECK(fn.realloc(block, size) == NULL && errno == ENOMEM, "%zu: errno %d", size, errno);
             errno = 0;
             CHECK(fn.reallocarray(block, size, 1) == NULL && errno == ENOMEM, "%zu: errno %d", size, errno);
+            errno = 0;
             if (fn.rallocx != NULL)
-                CHECK(fn.rallocx(block, size, 0) == NULL, "%zu", size);
+                CHECK(fn.rallocx(block, size, 0) == NULL && errno == ENOMEM, "%zu: errno %d", size, errno);
             if (fn.xallocx != NULL)
                 CHECK(fn.xallocx(block, size, 0, 0) < size, "%zu", size);
             if (fn.nallocx != NULL)
@@ -197,6 +198,8 @@ static void bad_alignments(void)
             continue;
         errno = 0;
         CHECK(fn.aligned_alloc(align, 100) == NULL && errno == ENOMEM, "%zx: errno %d", align, errno);
+        errno = 0;
+        CHECK(fn.memalign(align, 100) == NULL && errno == ENOMEM, "%zx: errno %d", align, errno);
         CHECK(fn.mallocx(100, __builtin_ctzl(align)) == NULL, "%zx", align);
     }
     for
@@ -243,7 +246,7 @@ static void every_alignment(void)
             {
                 size_t size = near[i];
                 void *block = NULL;
-                if (size > 4 * MIB || (align > 64 * MIB && i % 4 != 0))
+                if (size > 17 * MIB || (align > 64 * MIB && i % 4 != 0))
                     continue;
                 if (align >= sizeof(void *)) {
                     CHECK(fn.posix_memalign(&block, align, size) == 0, "%zu, %zu", align, size);

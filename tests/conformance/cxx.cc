@@ -56,7 +56,7 @@ void every_form()
         check_block("nothrow new[]", p[1] = ::operator new[](n, std::nothrow), n, 16);
         ::operator delete(p[0], n);
         ::operator delete[](p[1], n);
-        for (std::size_t a = 1; a <= 1u << 21; a *= 2) {
+        for (std::size_t a = 1; a <= (n <= 100 ? 1u << 30 : 1u << 21); a *= 2) {
             std::align_val_t align{a};
             for (int i = 0; i < 3; i++) {
                 check_block("aligned new", p[i] = ::operator new(n, align), n, a);
