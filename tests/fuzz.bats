@@ -26,6 +26,10 @@ holds() {
     holds record
 }
 
+@test "records of hkheap" {
+    holds heap
+}
+
 @test "BPF maps of any content" {
     holds maps
 }

@@ -106,7 +106,7 @@ tidy() {
     require_command clang-tidy
     [[ "$(clang-tidy --version)" == *"version 14."* ]] || skip_or_fail "needs clang-tidy 14: others have other checks"
     cd "$HAKMEM_SOURCE"
-    tidy -p "$HAKMEM_BUILD" src/*.c src/*.cc probes/*.c tools/hakmem-run.c
+    tidy -p "$HAKMEM_BUILD" src/*.c src/*.cc probes/*.c tools/hakmem-run.c tools/hkstat/*.c tools/hkheap/*.c
 }
 
 check_statically() {
@@ -119,7 +119,7 @@ check_statically() {
 @test "cppcheck has nothing to say" {
     require_command cppcheck
     cd "$HAKMEM_SOURCE"
-    check_statically src probes/probes.c tools/hakmem-run.c tools/hkstat
+    check_statically src probes/probes.c tools/hakmem-run.c tools/hkstat tools/hkheap
     printf 'int last(void);\nint last(void)\n{\n    int a[4] = {1};\n    return a[4];\n}\n' >"$BATS_TEST_TMPDIR/bug.c"
     run check_statically "$BATS_TEST_TMPDIR/bug.c"
     [ "$status" -eq 1 ] && [[ "$output" == *arrayIndexOutOfBounds* ]]

@@ -1,6 +1,6 @@
 # fuzzers.bash - the fuzzers of tests/fuzz, built with clang's libFuzzer. Also for tests/soak.sh.
 
-hk_fuzzers="config notes record maps program"
+hk_fuzzers="config notes record heap maps program"
 
 # hk_fuzzer NAME FOLDER: builds FOLDER/NAME; prints what went wrong.
 hk_fuzzer() {
@@ -9,9 +9,13 @@ hk_fuzzer() {
     case $name in
     config) of=("$source/src/os_format.c") ;;
     notes) of=("$hkstat/library.c") to=(-lelf) ;;
-    record) of=("$hkstat"/{fields,json_decode,json_encode,output_csv,output_text,columns,tick,safe_text}.c) to=(-ljansson -lm) ;;
+    record) of=("$hkstat"/{fields,json_decode,json_encode,output_csv,output_text,columns,tick,safe_text,memory,complain}.c) to=(-ljansson -lm) ;;
+    heap)
+        of=("$source"/tools/hkheap/{output_json,output_pprof,output_svg,output_text,profile}.c "$hkstat"/{safe_text,memory,complain}.c)
+        to=(-ljansson -lz -lm)
+        ;;
     maps)
-        of=("$hkstat"/{fields,json_decode,json_encode,output_csv,output_text,columns,tick,safe_text,reader}.c)
+        of=("$hkstat"/{fields,json_decode,json_encode,output_csv,output_text,columns,tick,safe_text,memory,complain,reader}.c)
         to=(-ljansson -lm -Wl,--wrap=close)
         ;;
     program) # AddressSanitizer has a malloc of its own

@@ -105,9 +105,19 @@ static const char *safe(const char *text)
     return intern(out);
 }
 
+#define MOST_SECONDS 9e9 /* since the epoch: in ns an int64_t */
+#define MOST 1e18        /* bytes, blocks */
+
+/* Of a number, within the range; 0 of what is none. */
+static double bounded(const json_t *value, double least, double most)
+{
+    double number = json_number_value(value);
+    return number < least ? least : number > most ? most : number;
+}
+
 static double number(const json_t *object, const char *key)
 {
-    return json_number_value(json_object_get(object, key)); /* 0 of what is none */
+    return bounded(json_object_get(object, key), -MOST, MOST);
 }
 
 static uint64_t whole(const json_t *object, const char *key)
@@ -139,7 +149,7 @@ static bool read_site(struct profile *profile, const json_t *object)
     site->allocated.bytes += number(object, "allocated_bytes");
     site->allocated.blocks += number(object, "allocated_blocks");
     for (unsigned b = 0; b < PROFILE_LIFETIMES; b++)
-        site->lifetimes[b] += json_number_value(json_array_get(lifetimes, b));
+        site->lifetimes[b] += bounded(json_array_get(lifetimes, b), 0, MOST);
     const json_t *classes = json_object_get(object, "classes");
     for (size_t i = 0; i < json_array_size(classes); i++) {
         const json_t *class = json_array_get(classes, i);
@@ -158,8 +168,8 @@ static struct profile *read_profile(const json_t *object)
     struct profile *profile = profile_new();
     profile->pid = whole(object, "pid");
     snprintf(profile->command, sizeof profile->command, "%s", safe(command != NULL ? command : ""));
-    profile->time = number(object, "time");
-    profile->seconds = number(object, "seconds");
+    profile->time = bounded(json_object_get(object, "time"), 0, MOST_SECONDS);
+    profile->seconds = bounded(json_object_get(object, "seconds"), 0, MOST_SECONDS);
     profile->partial = json_is_string(partial);
     profile->why_partial = profile->partial ? safe(json_string_value(partial)) : NULL;
     profile->lost_allocs = whole(object, "lost_allocs");

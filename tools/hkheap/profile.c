@@ -19,9 +19,9 @@ struct block {
 /* What tsearch gave. */
 static void *found_in(void *node)
 {
-    if (node == NULL)
-        out_of_memory();
-    return *(void **)node;
+    if (node != NULL)
+        return *(void **)node;
+    out_of_memory();
 }
 
 static int compare_texts(const void *a, const void *b)

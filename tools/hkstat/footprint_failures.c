@@ -1,5 +1,6 @@
 #include "footprint.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,8 +64,7 @@ void footprint_frame(const struct address_space *space, uint64_t address, char *
 {
     const struct mapping *mapping = address_space_find(space, address);
     if (mapping != NULL && mapping->path != NULL)
-        snprintf(text, size, "%s+0x%llx", mapping->path,
-                 (unsigned long long)(address - mapping->span.from + mapping->offset));
+        snprintf(text, size, "%s+0x%" PRIx64, mapping->path, address - mapping->span.from + mapping->offset);
     else
-        snprintf(text, size, "0x%llx", (unsigned long long)address);
+        snprintf(text, size, "0x%" PRIx64, address);
 }
