@@ -91,6 +91,9 @@ adds_up() {
     [ "$(number .live_bytes)" -eq "$ANSWER" ] || fail "live are $(number .live_bytes), mallinfo2 says $ANSWER"
     said '.resident | .live > 2e6 and .live_large > 1e6 and .live_huge > 1e6 and .slab_free > 1e5 and .metadata > 1e5 and .quarantine == 0'
     said '(.classes | map(.live_blocks * .size) | add) as $small | $small + 0 <= .live_bytes'
+    said '(.large_classes | map(.cached_resident_bytes) | add) == .resident.cached_large + .resident.cached_huge'
+    said '.large_classes | map(select(.size == 0)) | .[0].live_blocks > 5 and (map(.live_blocks) | add) == .[0].live_blocks'
+    said '(.large_classes | map(.live_blocks) | add) > 100'
     said '.comm == "holder" and .threads[0].tid == .pid'
     tell drop
     tell trim
@@ -146,6 +149,19 @@ adds_up() {
     hold disaster
     explain "$PID"
     said '.rss_bytes < 300e6 and .live_bytes > 250e3 and .live_bytes < 400e3'
+}
+
+@test "redis adds up" {
+    require_command redis-server
+    env "LD_PRELOAD=$HAKMEM_LIB" redis-server --port 0 --unixsocket "$BATS_TEST_TMPDIR/socket" --save "" --enable-debug-command local \
+        --dir "$BATS_TEST_TMPDIR" >"$BATS_TEST_TMPDIR/redis" 2>&1 3>&- &
+    PID=$!
+    STARTED+=" $PID"
+    wait_for 20 redis-cli -s "$BATS_TEST_TMPDIR/socket" ping
+    redis-cli -s "$BATS_TEST_TMPDIR/socket" debug populate 200000 key 100 >/dev/null
+    redis-cli -s "$BATS_TEST_TMPDIR/socket" dbsize | grep -q 200000
+    adds_up redis
+    said '.resident.live > 20e6 and .comm == "redis-server"'
 }
 
 @test "python adds up" {
@@ -318,7 +334,7 @@ print(len(root.findall("{http://www.w3.org/2000/svg}g")))' "$svg")" -eq "$count"
     local field
     hold mixed
     explain "$PID"
-    for field in $(jq -r 'keys[], (.resident | keys[]), (.classes[0] | keys[]), (.threads[0] | keys[])' "$SAID") core failures slack_share holders; do
+    for field in $(jq -r 'keys[], (.resident | keys[]), (.classes[0] | keys[]), (.threads[0] | keys[])' "$SAID") core failures slack_share holders live_resident_bytes cached_resident_bytes; do
         grep -qw "$field" "$HAKMEM_SOURCE/tools/hkstat.1" || fail "not in the manual: $field"
     done
 }

@@ -58,14 +58,19 @@ static void claim_slab(struct look *look, const struct slab *slab, const uint64_
         look->footprint->unreadable++;
 }
 
-/* A block of `size` bytes in a span of its own. */
-static void claim_block(struct look *look, struct span span, uint64_t size, bool in_use, enum footprint_row live,
-                        enum footprint_row cached)
+/* A block of `size` bytes of an ACE class in a span of its own. */
+static void claim_block(struct look *look, unsigned class_idx, struct span span, uint64_t size, bool in_use)
 {
-    uint64_t length = span.to - span.from;
+    bool is_huge = class_idx == HK_CLASS_HUGE;
+    enum footprint_row live = is_huge ? FOOTPRINT_live_huge : FOOTPRINT_live_large;
+    enum footprint_row cached = is_huge ? FOOTPRINT_cached_huge : FOOTPRINT_cached_large;
+    struct footprint_large *class = &look->footprint->large[class_idx - HK_CACHED_CLASSES];
+    uint64_t length = span.to - span.from, resident = address_space_resident(look->space, span);
+    *(in_use ? &class->live : &class->cached) += 1;
+    *(in_use ? &class->live_resident : &class->cached_resident) += resident;
     if (!in_use) {
         claim(look, cached, span);
-        look->footprint->trim_bytes += address_space_resident(look->space, span);
+        look->footprint->trim_bytes += resident;
         return;
     }
     if (size > length)
@@ -87,9 +92,10 @@ static void claim_run(struct look *look, const struct superslab *ss, uint64_t ba
     }
     if (run->class_idx < HK_CACHED_CLASSES)
         claim_slab(look, run, ss->bits[first]);
+    else if (run->class_idx < HK_SIZED_CLASSES)
+        claim_block(look, run->class_idx, units_of(base, first, run->units), run->size, run->in_use);
     else
-        claim_block(look, units_of(base, first, run->units), run->size, run->in_use, FOOTPRINT_live_large,
-                    FOOTPRINT_cached_large);
+        look->footprint->unreadable++;
 }
 
 static void claim_superslab(struct look *look, const struct superslab *ss, uint64_t base)
@@ -158,8 +164,7 @@ static void claim_huge(struct look *look, uint64_t base, uint64_t owner)
         look->footprint->unreadable++;
         return;
     }
-    claim_block(look, (struct span){base, base + huge.mapped}, huge.size, huge.in_use, FOOTPRINT_live_huge,
-                FOOTPRINT_cached_huge);
+    claim_block(look, HK_CLASS_HUGE, (struct span){base, base + huge.mapped}, huge.size, huge.in_use);
 }
 
 static void claim_leaf(struct look *look, uint64_t leaf_at, uint64_t first_unit)
@@ -275,6 +280,8 @@ bool footprint_read(struct address_space *space, struct footprint *footprint, ch
             footprint->mapped_bytes = os.mapped;
         for (unsigned c = 0; c < HK_CACHED_CLASSES; c++)
             footprint->classes[c].block_size = HK_CLASS_SIZE(c);
+        for (unsigned c = HK_CACHED_CLASSES; c < HK_SIZED_CLASSES; c++)
+            footprint->large[c - HK_CACHED_CLASSES].block_size = HK_CLASS_SIZE(c);
         held_read(space, &account->layout, footprint, &look.held);
         for (size_t i = 0; i < footprint->thread_count; i++)
             if (footprint->threads[i].tid == (uint32_t)space->pid)

@@ -36,6 +36,14 @@ struct footprint_class {
     uint64_t resident;     /* bytes of all its slabs */
 };
 
+/* Of a class of ACE's, the last being that of huge blocks. */
+struct footprint_large {
+    uint64_t block_size;                     /* bytes; 0: huge */
+    uint64_t live, cached;                   /* blocks */
+    uint64_t live_resident, cached_resident; /* bytes */
+};
+#define FOOTPRINT_LARGE_CLASSES (HK_ACCOUNT_CLASSES - HK_CACHED_CLASSES)
+
 struct footprint_thread {
     uint32_t tid;    /* in the process's own pid namespace */
     uint64_t blocks; /* in its cache */
@@ -79,6 +87,7 @@ struct footprint {
     uint64_t generation;   /* the account's: when the process began, or the fork of it; ns of CLOCK_MONOTONIC */
     uint64_t mapped_bytes; /* by the allocator, resident or not */
     struct footprint_class classes[HK_CACHED_CLASSES];
+    struct footprint_large large[FOOTPRINT_LARGE_CLASSES];
     struct footprint_thread *threads;
     size_t thread_count;
     struct footprint_superslab *superslabs; /* in order of address */

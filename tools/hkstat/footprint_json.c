@@ -36,6 +36,21 @@ static json_t *classes_of(const struct footprint *footprint)
     return classes;
 }
 
+static json_t *large_classes_of(const struct footprint *footprint)
+{
+    json_t *classes = json_array();
+    for (unsigned c = 0; c < FOOTPRINT_LARGE_CLASSES; c++) {
+        const struct footprint_large *class = &footprint->large[c];
+        if (class->live != 0 || class->cached != 0)
+            json_array_append_new(classes,
+                                  json_pack("{s:o,s:o,s:o,s:o,s:o}", "size", number(class->block_size), "live_blocks",
+                                            number(class->live), "cached_blocks", number(class->cached),
+                                            "live_resident_bytes", number(class->live_resident),
+                                            "cached_resident_bytes", number(class->cached_resident)));
+    }
+    return classes;
+}
+
 static json_t *threads_of(const struct footprint *footprint)
 {
     json_t *threads = json_array();
@@ -105,6 +120,7 @@ void footprint_json(FILE *out, const struct footprint_view *view)
         number(footprint->superslab_count), "generation", number(footprint->generation), "resident", rows_of(footprint),
         "classes", classes_of(footprint), "threads", threads_of(footprint), "failure_counts",
         failure_counts_of(footprint), "failures", failures_of(view), "cause", cause);
+    json_object_set_new(object, "large_classes", large_classes_of(footprint));
     json_object_set_new(object, "samples", footprint->has_samples ? samples_of(footprint) : json_null());
     if (view->core != NULL) {
         char *path = malloc(SAFE_TEXT_SIZE(strlen(view->core)));

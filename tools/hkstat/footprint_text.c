@@ -78,6 +78,23 @@ static void print_classes(FILE *out, const struct footprint *footprint)
         print_holders(out, footprint, classes[i]->block_size);
 }
 
+static void print_large(FILE *out, const struct footprint *footprint)
+{
+    bool any = false;
+    for (unsigned c = 0; c < FOOTPRINT_LARGE_CLASSES; c++) {
+        const struct footprint_large *class = &footprint->large[c];
+        if (class->cached == 0)
+            continue;
+        if (!any)
+            fprintf(out, "\nBlocks that ACE keeps, by class:\n%10s %10s %10s %10s %10s\n", "size", "live", "resident",
+                    "kept", "resident");
+        any = true;
+        fprintf(out, "%10s %10" PRIu64 " %10s %10" PRIu64 " %10s\n",
+                class->block_size != 0 ? BYTES(class->block_size) : "huge", class->live, BYTES(class->live_resident),
+                class->cached, BYTES(class->cached_resident));
+    }
+}
+
 static int by_bytes(const void *a, const void *b)
 {
     const struct footprint_thread *left = a, *right = b;
@@ -144,6 +161,7 @@ void footprint_text(FILE *out, const struct footprint_view *view)
                 BYTES((uint64_t)(footprint->slack_share * (double)footprint->live_bytes)),
                 100 * footprint->slack_share);
     print_classes(out, footprint);
+    print_large(out, footprint);
     if (footprint->thread_count != 0)
         print_threads(out, footprint);
     if (footprint->failure_count != 0)
