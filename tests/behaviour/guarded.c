@@ -17,7 +17,8 @@
 
 #include "check.h"
 
-#define SIZE 47 /* so that the size that can be used tells a guarded block from another */
+#define SIZE 47              /* so that the size that can be used tells a guarded block from another */
+#define ALTERNATE_STACK 8192 /* bytes: what SIGSTKSZ once was */
 #define NOINLINE __attribute__((noinline))
 
 static void *volatile sink;
@@ -278,8 +279,9 @@ static void later_handler(void)
 
 static void on_alternate_stack(void)
 {
-    static char stack[64 << 10];
-    stack_t alternate = {.ss_sp = stack, .ss_size = sizeof stack};
+    char *stack = own_memory(2 * ALTERNATE_STACK);
+    stack_t alternate = {.ss_sp = stack + ALTERNATE_STACK, .ss_size = ALTERNATE_STACK};
+    require(mprotect(stack, ALTERNATE_STACK, PROT_NONE) == 0, "mprotect"); /* what is too much ends here */
     require(sigaltstack(&alternate, NULL) == 0, "sigaltstack");
     install(NULL, on_fault, SA_ONSTACK);
     use_after_free();
