@@ -172,10 +172,10 @@ first_of() {
     awk -v call="$1(" 'index($0, call) == 1 { n++ } /^munmap\(/ { exit } END { print n + 1 }' "$BATS_TEST_TMPDIR/calls"
 }
 
-# refuse_each CALL [STEP]: each of its calls alone, or each STEPth, until a run has none to refuse; and from every fourth of them on all.
+# refuse_each CALL [STEP]: each of its calls alone, or each STEPth, until a run has none to refuse; and from every eighth of them on all.
 # What is refused once is got over: all is served again, and nothing stays mapped (but the SuperSlab for the next burst).
 refuse_each() {
-    local call=$1 step=${2:-1} n most all=4
+    local call=$1 step=${2:-1} n most all=8
     ! full_tier || step=1 all=1
     refuse brk 60000
     most=$((MAPPED + (2 << 20)))

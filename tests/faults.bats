@@ -84,7 +84,7 @@ good() {
     local filtered conf kind
     filtered=$(hk_test_program faults/filtered)
     for kind in blocks threads fork; do
-        for conf in "" harden:1 region:0 guard:100; do
+        for conf in "" harden:1,guard:100; do
             # shellcheck disable=SC2086
             good "HAKMEM_CONF=$conf" "$filtered" "$kind" $calls
         done

@@ -161,7 +161,7 @@ build_one() { # PRESET
 unit_tests() { # PRESET FOLDER TESTS-PATTERN
     local name=$1 folder=$2 status=0 before=$failed
     say "unit tests, $name"
-    ctest --test-dir "$folder" -V ${3:+-R "$3"} >"$log" 2>&1 || status=$?
+    ctest --test-dir "$folder" -V --parallel "$(nproc)" ${3:+-R "$3"} >"$log" 2>&1 || status=$?
     grep -E '^ *[0-9]+/[0-9]+ Test ' "$log" || echo "no unit test matches"
     count "unit tests, $name" < <(ctest_results <"$log")
     if [ "$status" -ne 0 ] && [ "$failed" -eq "$before" ]; then

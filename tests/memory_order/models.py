@@ -123,7 +123,7 @@ PARTS = [
     ("the outer map", outer_map, ("acq_rel", "release", "acquire", "acquire"),
      [("relaxed", "release", "acquire", "acquire"), ("acq_rel", "relaxed", "acquire", "acquire"),
       ("acq_rel", "release", "relaxed", "acquire"), ("acq_rel", "release", "acquire", "relaxed")],
-     [("outer_map.c", "atomic_cas_acq_rel(&root["), ("outer_map.c", "atomic_load_acquire(&root["),
+     [("outer_map.c", "atomic_cas_acq_rel(&outer_root["), ("outer_map.c", "atomic_load_acquire(&outer_root["),
       ("outer_map.c", "atomic_store_release(&leaf->entries["), ("outer_map.c", "atomic_load_acquire(&leaf->entries[")]),
     ("a run that a stray pointer finds", find_run, ("release", "acquire"), [("relaxed", "acquire"), ("release", "relaxed")],
      [("superslab.c", "atomic_store_release(&slab->base, ss->base"), ("superslab.c", "atomic_load_acquire(&slab->base) == NULL"),
