@@ -29,10 +29,9 @@ static struct hk_failure *begin(enum hk_failure_kind kind, uint64_t *n)
     *n = atomic_add_relaxed(&hk_recorder.counts[kind], 1);
     struct hk_failure *entry = &hk_recorder.kept[kind][*n % HK_RECORDER_KEPT];
     uint64_t before = atomic_load_relaxed(&entry->sequence);
-    if (before % 2 != 0 || before > 2 * *n || !atomic_cas_acq_rel(&entry->sequence, &before, 2 * *n + 1))
-        return NULL;
-    __atomic_thread_fence(__ATOMIC_RELEASE); /* what follows is not seen before the odd sequence */
-    return entry;
+    /* What is written afterwards is not seen before the odd sequence. */
+    bool ours = before % 2 == 0 && before <= 2 * *n && atomic_cas_acq_rel(&entry->sequence, &before, 2 * *n + 1);
+    return ours ? entry : NULL;
 }
 
 static void end(struct hk_failure *entry, uint64_t n)
@@ -91,11 +90,11 @@ bool failures_read(enum hk_failure_kind kind, unsigned n, struct hk_failure *out
     uint64_t count = atomic_load_relaxed(&hk_recorder.counts[kind]);
     if (n >= count || n >= HK_RECORDER_KEPT)
         return false;
-    const struct hk_failure *entry = &hk_recorder.kept[kind][(count - 1 - n) % HK_RECORDER_KEPT];
+    struct hk_failure *entry = &hk_recorder.kept[kind][(count - 1 - n) % HK_RECORDER_KEPT];
     uint64_t before = atomic_load_acquire(&entry->sequence);
     memcpy(out, entry, sizeof *out);
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    return before != 0 && before % 2 == 0 && atomic_load_relaxed(&entry->sequence) == before;
+    /* Adding nothing, for its release: the copy was read before. */
+    return before != 0 && before % 2 == 0 && __atomic_fetch_add(&entry->sequence, 0, __ATOMIC_ACQ_REL) == before;
 }
 
 void failures_after_fork(void)
