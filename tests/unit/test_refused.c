@@ -134,7 +134,12 @@ static int scenario(void)
     return 0;
 }
 
-#ifdef HK_FAULT_INJECTION
+/* Under TSan each child takes seconds. */
+#if defined(HK_FAULT_INJECTION) && !defined(UNDER_TSAN)
+#define REFUSES 1
+#endif
+
+#ifdef REFUSES
 static void refuse(uint64_t at, uint64_t in_a_row)
 {
     atomic_store_relaxed(&os_fail_for, in_a_row);
@@ -200,7 +205,7 @@ static void nothing_is_left_where_nothing_is_refused(void **state)
     assert_true(mapped_without(false) <= SLACK);
 }
 
-#ifdef HK_FAULT_INJECTION
+#ifdef REFUSES
 static void refuse_until_it_succeeds(bool all_that_follow, bool is_guarded)
 {
     size_t mapped = mapped_without(is_guarded);
@@ -243,7 +248,7 @@ int main(void)
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_left_where_nothing_is_refused),
-#ifdef HK_FAULT_INJECTION
+#ifdef REFUSES
         cmocka_unit_test(the_nth_call_alone),
         cmocka_unit_test(the_nth_call_alone_with_guard_pages),
         cmocka_unit_test(all_calls_from_the_nth_on),
