@@ -197,7 +197,7 @@ refuse_each() {
     runs_refused=0
     refuse_each mmap
     echo "$runs_refused runs saw an allocation refused"
-    [ "$runs_refused" -gt 3 ]
+    [ "$runs_refused" -gt 0 ]
 }
 
 @test "mprotect that fails at any call is got over" {

@@ -159,7 +159,7 @@ build_one() { # PRESET
 }
 
 unit_tests() { # PRESET FOLDER TESTS-PATTERN
-    local name=$1 folder=$2 status=0 before=$failed
+    local name=$1 folder=$2 status=0 before=$failed since=$SECONDS
     say "unit tests, $name"
     ctest --test-dir "$folder" -V --parallel "$(nproc)" ${3:+-R "$3"} >"$log" 2>&1 || status=$?
     grep -E '^ *[0-9]+/[0-9]+ Test ' "$log" || echo "no unit test matches"
@@ -168,11 +168,11 @@ unit_tests() { # PRESET FOLDER TESTS-PATTERN
         fail "unit tests, $name: ctest ended with $status"
     fi
     ctest_failures <"$log"
-    ran+=("unit tests: $name")
+    ran+=("unit tests, $name: $((SECONDS - since)) s")
 }
 
 bats_file() { # FILE
-    local file=$1 status=0 before=$failed planned seen
+    local file=$1 status=0 before=$failed since=$SECONDS planned seen
     say "$file"
     bats --formatter tap ${pattern:+--filter "$pattern"} "$file" 2>&1 </dev/null | tee "$log" || status=$?
     count "$file" < <(tap_results <"$log")
@@ -183,7 +183,7 @@ bats_file() { # FILE
     elif [ "$status" -ne 0 ] && [ "$failed" -eq "$before" ]; then
         fail "$file: bats ended with $status"
     fi
-    ran+=("$(basename "$file")")
+    ran+=("$(basename "$file"): $((SECONDS - since)) s")
 }
 
 finish() {
