@@ -57,7 +57,7 @@ HK_HIDDEN HK_COLD void ace_trace_shared_fail(unsigned class_idx, enum hk_shared_
 HK_HIDDEN void ace_init(void);
 HK_HIDDEN void ace_before_fork(void);
 
-/* raw: in the child of a raw clone, where ace_before_fork() was not called: what a held lock protects is abandoned. */
+/* raw: in the child of a raw clone, where ace_before_fork() was not called: the lists are abandoned. */
 HK_HIDDEN void ace_after_fork(bool raw);
 
 #endif

@@ -376,9 +376,7 @@ void ace_huge_after_fork(bool raw)
         hk_unlock(&huge_lock);
         return;
     }
-    if (hk_lock_is_held(&huge_lock)) {
-        huge_abandon();
-        ace_cap_init(&cap);
-    }
+    huge_abandon();
+    ace_cap_init(&cap);
     hk_lock_reset(&huge_lock);
 }

@@ -509,12 +509,12 @@ void ace_large_after_fork(bool raw)
 {
     for (unsigned class_idx = HK_SIZED_CLASSES; class_idx-- > HK_CACHED_CLASSES;) {
         struct large_pool *pool = pool_of(class_idx);
-        if (raw && hk_lock_is_held(&pool->lock))
+        if (raw) {
             abandon(class_idx, pool);
-        if (raw)
             hk_lock_reset(&pool->lock);
-        else
+        } else {
             hk_unlock(&pool->lock);
+        }
     }
     if (raw)
         sum_posted();

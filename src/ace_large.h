@@ -29,8 +29,7 @@ HK_HIDDEN size_t ace_large_cached_bytes(void);
 
 HK_HIDDEN void ace_large_init(void);
 HK_HIDDEN void ace_large_before_fork(void);
-/* raw: in the child of a raw clone, where ace_large_before_fork() was not called. What a held lock protects is
- * abandoned. */
+/* raw: in the child of a raw clone, where ace_large_before_fork() was not called. The lists are abandoned. */
 HK_HIDDEN void ace_large_after_fork(bool raw);
 
 #endif

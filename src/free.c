@@ -30,16 +30,22 @@ static HK_NOINLINE void free_slow(void *ptr)
         heap_misuse(&place, ptr, MISUSE_DOUBLE_FREE, MISUSE_INTERIOR_FREE, MISUSE_FOREIGN_FREE);
 }
 
-/* For these no block came into the list that free() took room in. */
+/* No block came into the list that free() took room in. That of no class has 1 for ever, whatever a handler's fork made of it. */
+static inline void give_room_back(hk_bin_at at)
+{
+    struct hk_bin *bin = hk_bin_of(at);
+    bin->room = bin == hk_tls.bins ? 1 : (uint16_t)(bin->room + 1);
+}
+
 static HK_NOINLINE void free_stopped(void *ptr, hk_bin_at at)
 {
-    hk_bin_of(at)->room++;
+    give_room_back(at);
     free_slow(ptr);
 }
 
 static HK_COLD void free_marked(void *ptr, hk_bin_at at)
 {
-    hk_bin_of(at)->room++;
+    give_room_back(at);
     heap_free_marked(ptr);
 }
 

@@ -289,6 +289,7 @@ void thread_after_fork(bool child, bool raw_child, bool interrupted)
         hk_unlock(&threads_lock);
     if (!child)
         return;
+    hk_tls.bins[0].room = 1; /* a free that a signal interrupted may have taken it */
     if (!thread_has_cache(hk_tls.self)) {
         close_bins(); /* a malloc that a signal interrupted may have taken of a budget of 0, with no list behind it */
     } else if (interrupted) {

@@ -1,4 +1,5 @@
 # When address space is short, the region is missing, or the kernel refuses.
+# bats: parallel
 
 load lib/common
 

@@ -1,5 +1,6 @@
 # hkstat_explain.bats - what the memory of real processes is used for: tests/explain/holder.c, whose memory is known, python, a core,
 # and what goes wrong. The sums are compared with the kernel's.
+# bats: parallel
 load lib/common
 
 setup() {

@@ -121,6 +121,16 @@ rounds_of_forks() {
     done
 }
 
+@test "a signal handler may fork at any instruction of malloc, realloc and free, and the child loses no large block" {
+    local conf each=7 some=211
+    [ "$(uname -m)" = x86_64 ] || skip "steps by the trap flag of x86-64"
+    ! full_tier || each=1 some=3
+    on fork_at_each_step "$each"
+    for conf in region:0 harden:1 guard:2; do
+        HAKMEM_CONF=$conf on fork_at_each_step "$some"
+    done
+}
+
 @test "vfork with exec, posix_spawn, popen and system while eight threads allocate" {
     on fork_load vfork busy "$(rounds_of_forks 60)"
     on fork_load spawn busy "$(rounds_of_forks 60)"

@@ -1,4 +1,5 @@
 # model.bats - random programs of allocator calls against a model of what each block must hold: tests/model/model.c.
+# bats: parallel
 
 load lib/common
 

@@ -171,10 +171,12 @@ unit_tests() { # PRESET FOLDER TESTS-PATTERN
     ran+=("unit tests, $name: $((SECONDS - since)) s")
 }
 
+# A file whose first lines say `bats: parallel` has long tests that share nothing: as many at a time as there are processors.
 bats_file() { # FILE
-    local file=$1 status=0 before=$failed since=$SECONDS planned seen
+    local file=$1 status=0 before=$failed since=$SECONDS planned seen jobs=1
     say "$file"
-    bats --formatter tap ${pattern:+--filter "$pattern"} "$file" 2>&1 </dev/null | tee "$log" || status=$?
+    ! head -n 5 "$file" | grep -q '^# bats: parallel$' || jobs=$(nproc)
+    bats --formatter tap --jobs "$jobs" ${pattern:+--filter "$pattern"} "$file" 2>&1 </dev/null | tee "$log" || status=$?
     count "$file" < <(tap_results <"$log")
     planned=$(sed -nE 's/^1\.\.([0-9]+).*/\1/p' "$log" | head -n 1)
     seen=$(grep -cE '^(not )?ok [0-9]+' "$log" || [ $? -eq 1 ])

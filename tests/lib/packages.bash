@@ -16,6 +16,7 @@ readelf                             binutils
 pkg-config                          pkg-config
 python3                             python3
 bats                                bats
+parallel                            parallel
 git                                 git
 ps                                  procps
 setarch                             util-linux
