@@ -36,7 +36,7 @@ static inline uint64_t guard_mean(void)
     return hk_unlikely(hk_config.guard != 0) ? hk_config.guard : HK_PROBE_ON(guard_alloc) ? GUARD_DEFAULT_MEAN : 0;
 }
 
-/* A guarded block, aligned as the class's blocks are when size is the class's; NULL when it may not be now (at most a hundred a
+/* A guarded block, aligned as the class's blocks are when size is the class's; NULL when it may not be now (at most 20 a
  * second; all slots in use; memory refused). caller: a return address on the stack, where its trace begins. errno kept. */
 HK_HIDDEN void *guard_alloc(unsigned class_idx, size_t size, const void *caller);
 

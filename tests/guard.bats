@@ -141,7 +141,7 @@ free_it" ] || fail "$(cat "$err")"
     )
 }
 
-@test "at most a hundred blocks a second are guarded" {
+@test "at most 20 blocks a second are guarded" {
     guarded_run 0 rate
 }
 
