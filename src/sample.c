@@ -3,6 +3,7 @@
 #include "os.h"
 
 #define LEFT_MOST 0x7fffffffu
+#define WINDOW_MS 1000u
 
 void sample_pass(struct sample_clock *clock, uint32_t allocs)
 {
@@ -80,4 +81,31 @@ uint32_t sample_bound(const struct sample_clock *clock, uint32_t budget)
         if (clock->left[kind] != 0 && clock->left[kind] - 1 < budget)
             budget = clock->left[kind] - 1;
     return budget;
+}
+
+static void begin_window(struct sample_rate *rate, uint64_t now_ms, uint32_t doublings)
+{
+    atomic_store_relaxed(&rate->window_ms, now_ms);
+    atomic_store_relaxed(&rate->samples, 0);
+    atomic_store_relaxed(&rate->doublings, doublings);
+}
+
+uint32_t sample_rate_doublings(struct sample_rate *rate, uint64_t now_ms, uint64_t most)
+{
+    uint32_t doublings = atomic_load_relaxed(&rate->doublings);
+    uint64_t since_ms = atomic_load_relaxed(&rate->window_ms);
+    if (most == 0 || !os_is_aged(since_ms, now_ms, WINDOW_MS))
+        return doublings;
+    double a_second = (double)atomic_load_relaxed(&rate->samples) * WINDOW_MS / (double)(now_ms - since_ms);
+    for (; doublings > 0 && a_second * 2 <= (double)most / 2; a_second *= 2)
+        doublings--;
+    begin_window(rate, now_ms, doublings);
+    return doublings;
+}
+
+void sample_rate_count(struct sample_rate *rate, uint64_t now_ms, uint64_t most)
+{
+    uint32_t doublings = sample_rate_doublings(rate, now_ms, most);
+    if (atomic_add_relaxed(&rate->samples, 1) + 1 >= most && most != 0 && doublings < SAMPLE_DOUBLINGS_MOST)
+        begin_window(rate, now_ms, doublings + 1);
 }

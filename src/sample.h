@@ -35,6 +35,21 @@ static inline void sample_stop(struct sample_clock *clock, enum sample_kind kind
     clock->left[kind] = 0;
 }
 
+/* How many samples there are in a second, over all threads, and how often their mean is doubled to keep that below a rate. It doubles
+ * as soon as a window of a second has so many, and falls once half as many would not be exceeded. What it was is to be kept with each
+ * draw: the weights stay right since the mean of a draw depends on the past alone. Threads may count past each other: an estimate. */
+#define SAMPLE_DOUBLINGS_MOST 10u
+
+struct sample_rate {
+    uint64_t window_ms; /* atomic: when the window began */
+    uint32_t samples;   /* atomic: since then */
+    uint32_t doublings; /* atomic: 0 to SAMPLE_DOUBLINGS_MOST */
+};
+
+/* now_ms: of os_now_ms(); most: samples a second, 0: any number, and the mean is never doubled. */
+HK_HIDDEN uint32_t sample_rate_doublings(struct sample_rate *rate, uint64_t now_ms, uint64_t most);
+HK_HIDDEN void sample_rate_count(struct sample_rate *rate, uint64_t now_ms, uint64_t most);
+
 /* The probability that an allocation of `bytes` is taken by a Poisson process over bytes with one sample in `mean` bytes:
  * 1 - exp(-bytes / mean), to nine digits. mean: 1 or more. */
 HK_HIDDEN double sample_probability(size_t bytes, double mean);

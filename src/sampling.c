@@ -6,13 +6,29 @@
 
 #define REFUSED_FACTOR 16.0 /* so much further off is the next guarded block when one was not to be had */
 
-static double probability_of(size_t block_size)
+static struct sample_rate rate; /* any: of what heap profilers are told */
+
+/* For a sample that is drawn now: how often the mean is doubled. */
+static uint32_t doublings_in_force(void)
 {
-    return sample_probability(block_size, (double)hk_config.sample);
+    return sample_rate_doublings(&rate, os_now_ms(), hk_config.sample_rate);
+}
+
+static double probability_of(size_t block_size, uint32_t doublings)
+{
+    return sample_probability(block_size, (double)(hk_config.sample << doublings));
+}
+
+static void draw_for_heap(struct hk_thread *thread, struct cache_class *cache, unsigned class_idx)
+{
+    cache->doublings = doublings_in_force();
+    sample_draw(&cache->sample, SAMPLE_HEAP, 1 / probability_of(hk_class_size[class_idx], cache->doublings),
+                &thread->random);
 }
 
 static void tell(const void *block, size_t size, double probability)
 {
+    sample_rate_count(&rate, os_now_ms(), hk_config.sample_rate);
     HK_PROBE_FIRE(sample_alloc, block, size, (uint64_t)((double)size / probability + 0.5));
 }
 
@@ -27,7 +43,7 @@ uint32_t sampling_bound(struct hk_thread *thread, unsigned class_idx)
     if (!HK_PROBE_ON(sample_alloc))
         sample_stop(&cache->sample, SAMPLE_HEAP);
     else if (cache->sample.left[SAMPLE_HEAP] == 0)
-        sample_draw(&cache->sample, SAMPLE_HEAP, 1 / probability_of(hk_class_size[class_idx]), &thread->random);
+        draw_for_heap(thread, cache, class_idx);
     return sample_bound(&cache->sample, cache->clock);
 }
 
@@ -35,8 +51,8 @@ static void *take_for_heap(struct hk_thread *thread, struct cache_class *cache, 
 {
     if (!sample_take(&cache->sample, SAMPLE_HEAP))
         return NULL;
-    double probability = probability_of(hk_class_size[class_idx]);
-    sample_draw(&cache->sample, SAMPLE_HEAP, 1 / probability, &thread->random);
+    double probability = probability_of(hk_class_size[class_idx], cache->doublings); /* it was drawn with */
+    draw_for_heap(thread, cache, class_idx);
     if (!HK_PROBE_ON(sample_alloc)) /* nobody listens any more */
         return NULL;
     void *block = shared_pool_take_sampled(class_idx);
@@ -72,7 +88,7 @@ void *sampling_take(struct hk_thread *thread, unsigned class_idx, size_t size, c
 bool sampling_tells_large(const void *block, size_t size, size_t block_size)
 {
     struct hk_thread *thread = thread_enter();
-    double probability = probability_of(block_size);
+    double probability = probability_of(block_size, doublings_in_force());
     uint64_t once = 0;
     if (!sample_happens(probability, thread != NULL ? &thread->random : &once))
         return false;

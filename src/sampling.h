@@ -1,8 +1,9 @@
 /* sampling.h - which allocations of a thread are guarded or told to a heap profiler, and how they are served. The idle cost is a look
  * at what is switched on at each exit of a slow path.
  *
- * Heap profiles: a block of S bytes is taken with p = 1 - exp(-S / hk_config.sample), whatever came before it, so that the requests
- * divided by their p add up to what was requested, without bias. A sampled block of a cached class lies in a slab of such blocks,
+ * Heap profiles: a block of S bytes is taken with p = 1 - exp(-S / mean), whatever came before it, so that the requests divided by
+ * their p add up to what was requested, without bias. The mean is hk_config.sample, doubled while there are more samples a second than
+ * hk_config.sample_rate: each costs the process some 10 us. A sampled block of a cached class lies in a slab of such blocks,
  * larger ones are marked in their descriptor: free() needs no test for them. */
 #ifndef HK_SAMPLING_H
 #define HK_SAMPLING_H

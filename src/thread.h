@@ -33,6 +33,7 @@ struct cache_class {
     bool missed;    /* a miss since then */
     bool cut;       /* the budget was given for what is to be sampled next, not by the clock */
     struct sample_clock sample;
+    uint32_t doublings; /* of the mean that the next sample for a heap profile was drawn with: see struct sample_rate */
 };
 
 struct hk_thread {

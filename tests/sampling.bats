@@ -25,7 +25,7 @@ start_profile() {
     env --default-signal=INT bpftrace -p "$pid" -e "
         BEGIN { printf(\"attached\n\"); }
         usdt:$HAKMEM_LIB:otel_memory:alloc {
-            @n[arg1] = count(); @weight[arg1] = sum(arg2);
+            @n[arg1] = count(); @weight[arg1] = sum(arg2); @square[arg1] = sum(arg2 * (arg2 - arg1));
             if (@live[arg0]) { @twice = count(); }
             @live[arg0] = 1; }
         usdt:$HAKMEM_LIB:otel_memory:free {
@@ -45,18 +45,28 @@ end_profile() {
     interrupt "$tracer"
 }
 
+# expect_sums ROUNDS SAMPLE RATE [grows]: the load under that configuration is told as check_samples.py wants it.
+expect_sums() {
+    start_load "$1" "HAKMEM_CONF=sample:$2,sample_rate:$3"
+    start_profile
+    echo >&"$input"
+    wait_for 60 grep -q '^64 ' "$facts" || fail "the load does not end"
+    end_profile
+    exec {input}>&-
+    wait "$pid"
+    python3 "$HAKMEM_SOURCE/tests/probes/check_samples.py" "$facts" "$trace" "$2" ${4:+"$4"} || fail "$(cat "$trace")"
+}
+
 @test "the sum of the weights is that of the bytes, size by size, however and by whomever they are allocated" {
     local sample
     for sample in 16k 100k 1m; do
-        start_load 40 "HAKMEM_CONF=sample:$sample"
-        start_profile
-        echo >&"$input"
-        wait_for 60 grep -q '^64 ' "$facts" || fail "the load does not end"
-        end_profile
-        exec {input}>&-
-        wait "$pid"
-        python3 "$HAKMEM_SOURCE/tests/probes/check_samples.py" "$facts" "$trace" "$sample" || fail "$(cat "$trace")"
+        expect_sums 40 "$sample" 0
     done
+}
+
+@test "where there are more samples than sample_rate, the mean grows, and the weights stay right" {
+    expect_sums 100 16k 1000 grows
+    expect_sums 10 16k 100 grows # mostly while it grows: each weighs what it was drawn with
 }
 
 @test "nobody watches: no block is sampled, whatever was before" {

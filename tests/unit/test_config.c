@@ -19,7 +19,7 @@
 
 #define DEFAULTS                                                                                                  \
     "region:default,superslabs:default,cache:64m,decay_ms:150,retain:8m,ace_limit:256m,ace_hit_rate:90,harden:0," \
-    "guard:0,sample:512k,oom_report:0,print:0"
+    "guard:0,sample:512k,sample_rate:500,oom_report:0,print:0"
 
 static const char *program = "/proc/self/exe"; /* what the next one runs */
 static struct child_end end;
@@ -160,10 +160,10 @@ static void what_is_printed_can_be_given_again(void **state)
     (void)state;
     gives(DEFAULTS, "in force " DEFAULTS "\n");
     gives("region:1g,superslabs:3,cache:1k,decay_ms:5,retain:1t,ace_limit:33000,ace_hit_rate:1,harden:0,guard:0,sample:"
-          "512k,oom_report:0,print:0",
+          "512k,sample_rate:500,oom_report:0,print:0",
           "in force "
           "region:1g,superslabs:3,cache:1k,decay_ms:5,retain:1t,ace_limit:33000,ace_hit_rate:1,harden:0,guard:0,sample:"
-          "512k,oom_report:0,print:0");
+          "512k,sample_rate:500,oom_report:0,print:0");
 }
 
 static void a_bad_value_gets_one_line_and_the_default(void **state)
@@ -230,8 +230,9 @@ static void an_unknown_key_gets_one_line_with_the_known_ones(void **state)
     for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++) {
         const char *text = said_with("once", unknown[i][0], NULL);
         says(text, unknown[i][1]);
-        says(text, "known are region superslabs cache decay_ms retain ace_limit ace_hit_rate harden guard sample "
-                   "oom_report print\n");
+        says(text,
+             "known are region superslabs cache decay_ms retain ace_limit ace_hit_rate harden guard sample sample_rate "
+             "oom_report print\n");
         says(text, "in force " DEFAULTS "\n");
         assert_int_equal(count(text, "hakmem:"), 1);
     }
@@ -256,7 +257,7 @@ static void the_whole_table_is_printed_when_asked(void **state)
     says(text, "hakmem: region:default  (");
     says(text, "hakmem: print:1  (");
     says(text, "hakmem: HAKMEM_ACE_TRACE=1\n");
-    assert_int_equal(count(text, "hakmem:"), 13);
+    assert_int_equal(count(text, "hakmem:"), 14);
     assert_int_equal(count(said_with("once", "print:1,print:0", NULL), "hakmem:"), 0);
 }
 

@@ -97,6 +97,56 @@ static void nothing_is_bound_when_nothing_is_drawn(void **state)
     assert_false(sample_is_running(&clock));
 }
 
+/* Where `bytes` pass each millisecond for `seconds`, one sample is told for each mean in force. Returns samples in the last second. */
+static unsigned run_rate(struct sample_rate *rate, uint64_t *now_ms, double bytes, unsigned seconds, uint64_t most)
+{
+    const double mean = 512 << 10;
+    unsigned samples = 0;
+    double passed = 0;
+    for (unsigned ms = 0; ms < seconds * 1000; ms++, ++*now_ms) {
+        if (ms % 1000 == 0)
+            samples = 0;
+        for (passed += bytes; passed >= mean * (1u << sample_rate_doublings(rate, *now_ms, most)); samples++) {
+            passed -= mean * (1u << sample_rate_doublings(rate, *now_ms, most));
+            sample_rate_count(rate, *now_ms, most);
+        }
+    }
+    return samples;
+}
+
+/* 1 to 200 GB/s: at least a fourth of the rate, and not above it but while the mean grows; then back to what is asked for. */
+static void the_mean_grows_with_the_rate_and_falls_again(void **state)
+{
+    (void)state;
+    struct sample_rate rate = {0};
+    uint64_t now_ms = 123456;
+    assert_in_range(run_rate(&rate, &now_ms, 2.5e5, 5, 500), 475, 478); /* 250 MB/s: as configured */
+    assert_int_equal(rate.doublings, 0);
+    static const double bytes_a_ms[] = {1e6, 1e8, 2e8, 1e7, 1e6};
+    for (unsigned i = 0; i < sizeof bytes_a_ms / sizeof bytes_a_ms[0]; i++) {
+        assert_in_range(run_rate(&rate, &now_ms, bytes_a_ms[i], 8, 500), 125, 510);
+    }
+    assert_true(rate.doublings > 0);
+    run_rate(&rate, &now_ms, 1e3, 3, 500);
+    assert_int_equal(rate.doublings, 0);
+    assert_true(run_rate(&rate, &now_ms, 1e8, 2, 0) > 190000); /* without a bound */
+    assert_int_equal(rate.doublings, 0);
+}
+
+/* Nothing comes for hours: the first that is drawn then is drawn with the mean that is asked for. */
+static void a_pause_is_no_rate(void **state)
+{
+    (void)state;
+    struct sample_rate rate = {0};
+    for (unsigned i = 0; i < 5000; i++)
+        sample_rate_count(&rate, 77, 500);
+    assert_int_equal(rate.doublings, 10);
+    for (unsigned i = 0; i < 5000; i++)
+        sample_rate_count(&rate, 77, 500);
+    assert_int_equal(sample_rate_doublings(&rate, 77, 500), SAMPLE_DOUBLINGS_MOST);
+    assert_int_equal(sample_rate_doublings(&rate, 77 + 36000000, 500), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -104,6 +154,8 @@ int main(void)
         cmocka_unit_test(the_drawn_one_is_due),
         cmocka_unit_test(probabilities_are_those_of_the_exponential),
         cmocka_unit_test(it_happens_as_often_as_the_probability_says),
+        cmocka_unit_test(the_mean_grows_with_the_rate_and_falls_again),
+        cmocka_unit_test(a_pause_is_no_rate),
         cmocka_unit_test(nothing_is_bound_when_nothing_is_drawn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -146,7 +146,8 @@ static const struct argp argp = {
     .args_doc = "-p PID\nrecord -p PID -o FILE\nshow FILE\ndiff BEFORE AFTER",
     .doc = "Shows which call stacks hold the memory of a running process, from allocations that the library samples "
            "while it is "
-           "watched: one for each 512 KiB, so the process pays next to nothing, and nothing once hkheap ends. Only "
+           "watched: one for each 512 KiB, 500 a second at most, so the process pays next to nothing, and nothing once "
+           "hkheap ends. Only "
            "what was "
            "allocated since hkheap began is known.\v"
            "record writes the profile as JSON, again and again; show and diff read such files. Needs CAP_BPF and "
