@@ -3,7 +3,7 @@
  *
  * Heap profiles: a block of S bytes is taken with p = 1 - exp(-S / mean), whatever came before it, so that the requests divided by
  * their p add up to what was requested, without bias. The mean is hk_config.sample, doubled while there are more samples a second than
- * hk_config.sample_rate: each costs the process some 10 us. A sampled block of a cached class lies in a slab of such blocks,
+ * hk_config.sample_rate: each costs the process up to 30 us. A sampled block of a cached class lies in a slab of such blocks,
  * larger ones are marked in their descriptor: free() needs no test for them. */
 #ifndef HK_SAMPLING_H
 #define HK_SAMPLING_H

@@ -19,7 +19,7 @@
 
 #define DEFAULTS                                                                                                  \
     "region:default,superslabs:default,cache:64m,decay_ms:150,retain:8m,ace_limit:256m,ace_hit_rate:90,harden:0," \
-    "guard:0,sample:512k,sample_rate:500,oom_report:0,print:0"
+    "guard:0,sample:512k,sample_rate:250,oom_report:0,print:0"
 
 static const char *program = "/proc/self/exe"; /* what the next one runs */
 static struct child_end end;
@@ -160,10 +160,10 @@ static void what_is_printed_can_be_given_again(void **state)
     (void)state;
     gives(DEFAULTS, "in force " DEFAULTS "\n");
     gives("region:1g,superslabs:3,cache:1k,decay_ms:5,retain:1t,ace_limit:33000,ace_hit_rate:1,harden:0,guard:0,sample:"
-          "512k,sample_rate:500,oom_report:0,print:0",
+          "512k,sample_rate:250,oom_report:0,print:0",
           "in force "
           "region:1g,superslabs:3,cache:1k,decay_ms:5,retain:1t,ace_limit:33000,ace_hit_rate:1,harden:0,guard:0,sample:"
-          "512k,sample_rate:500,oom_report:0,print:0");
+          "512k,sample_rate:250,oom_report:0,print:0");
 }
 
 static void a_bad_value_gets_one_line_and_the_default(void **state)

@@ -146,7 +146,7 @@ static const struct argp argp = {
     .args_doc = "-p PID\nrecord -p PID -o FILE\nshow FILE\ndiff BEFORE AFTER",
     .doc = "Shows which call stacks hold the memory of a running process, from allocations that the library samples "
            "while it is "
-           "watched: one for each 512 KiB, 500 a second at most, so the process pays next to nothing, and nothing once "
+           "watched: one for each 512 KiB, 250 a second at most, so the process pays next to nothing, and nothing once "
            "hkheap ends. Only "
            "what was "
            "allocated since hkheap began is known.\v"

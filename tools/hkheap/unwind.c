@@ -13,6 +13,7 @@
 
 #define NAME_MOST 400u /* bytes of a function's or file's name */
 #define OWN_FILE "libhakmem."
+#define KNOWN 4096u /* a power of two */
 
 struct unwinder {
     Dwfl *dwfl;
@@ -22,6 +23,12 @@ struct unwinder {
     unsigned depth, most;
     bool leaving; /* still in the allocator's own frames */
     char *(*demangle)(const char *, char *, size_t *, int *);
+    /* By address, so that most frames need no look through a symbol table, which libdw goes through from one end to the other. */
+    struct known_frame {
+        Dwarf_Addr pc; /* 0: none */
+        bool before;
+        struct frame frame;
+    } known[KNOWN];
 };
 
 /* ---- what libdw asks ---- */
@@ -125,6 +132,7 @@ static Dwfl_Module *module_of(struct unwinder *unwinder, Dwarf_Addr pc)
             pc >= from && pc < to)
             return module;
         if (look == 0) {
+            memset(unwinder->known, 0, sizeof unwinder->known);
             dwfl_report_begin_add(unwinder->dwfl);
             dwfl_linux_proc_report(unwinder->dwfl, unwinder->pid);
             dwfl_report_end(unwinder->dwfl, NULL, NULL);
@@ -157,6 +165,17 @@ static struct frame named(struct unwinder *unwinder, Dwarf_Addr pc, bool before)
     return frame;
 }
 
+static struct frame frame_at(struct unwinder *unwinder, Dwarf_Addr pc, bool before)
+{
+    struct known_frame *known = &unwinder->known[(pc ^ pc >> 12) & (KNOWN - 1)];
+    if (known->pc == pc && known->before == before && pc != 0)
+        return known->frame;
+    struct frame frame = named(unwinder, pc, before); /* may forget all that is known */
+    if (frame.function != NULL)
+        *known = (struct known_frame){.pc = pc, .before = before, .frame = frame};
+    return frame;
+}
+
 static bool is_own(const struct frame *frame)
 {
     return strncmp(frame->file, OWN_FILE, sizeof OWN_FILE - 1) == 0;
@@ -169,7 +188,7 @@ static int take_frame(Dwfl_Frame *state, void *arg)
     bool exact;
     if (!dwfl_frame_pc(state, &pc, &exact))
         return DWARF_CB_ABORT;
-    struct frame frame = named(unwinder, pc, !exact);
+    struct frame frame = frame_at(unwinder, pc, !exact);
     unwinder->leaving = unwinder->leaving && is_own(&frame);
     if (!unwinder->leaving && unwinder->depth < unwinder->most)
         unwinder->frames[unwinder->depth++] = frame;
