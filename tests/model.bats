@@ -52,7 +52,7 @@ passes() {
 
 @test "the invariants of all tiers hold during programs, at their end, and in children" {
     local conf threads
-    for conf in "" region:0 guard:3 harden:1 sample:4k,guard:5 cache:0,retain:0,decay_ms:0,ace_limit:32k; do
+    for conf in "" region:0 guard:3 harden:1 sample:4k,guard:5 superslabs:2 cache:0,retain:0,decay_ms:0,ace_limit:32k; do
         for threads in 1 3; do
             HAKMEM_CONF=$conf run "$(hk_test_program model/walked)" --seconds "$SECONDS_WALKED" --seed "$RANDOM" --threads "$threads"
             [ "$status" -eq 0 ] || fail "$conf, $threads threads: $output"
@@ -62,7 +62,7 @@ passes() {
 
 @test "an invariant that doesn't hold is told" {
     local -a told=("" "ones, nfree" "a one below the hint" "SuperSlab .*: free" "SuperSlab .*: dirty" "map entry is" "units used" \
-        "blocks in slabs" "runs in use")
+        "blocks in slabs" "runs in use" "which its slab has too" "huge block 0x" "huge blocks of" "legacy chunks of" "which was written to")
     local which
     for which in "${!told[@]}"; do
         run "$(hk_test_program model/walked)" --programs 1 --steps 100 --spoil "$which"

@@ -31,10 +31,38 @@ static uint32_t random_size(uint64_t *random)
 
 static void make_program(struct step *steps, unsigned count, uint64_t seed)
 {
-    static const uint8_t often[] = {MALLOC,       MALLOC,        MALLOC,         CALLOC,     REALLOC, REALLOC,
-                                    REALLOCARRAY, ALIGNED_ALLOC, POSIX_MEMALIGN, MEMALIGN,   FREE,    FREE,
-                                    FREE,         FREE,          FREE_SIZED,     FREE_SIZED, USABLE,  SWAP,
-                                    SWAP,         MALLOCX,       RALLOCX,        XALLOCX,    NEW,     NEW_ALIGNED};
+    static const uint8_t often[] = {MALLOC,
+                                    MALLOC,
+                                    MALLOC,
+                                    CALLOC,
+                                    CALLOC,
+                                    REALLOC,
+                                    REALLOC,
+                                    REALLOCARRAY,
+                                    REALLOCF,
+                                    FREE,
+                                    FREE,
+                                    FREE,
+                                    FREE,
+                                    FREE_SIZED,
+                                    FREE_SIZED,
+                                    FREE_SIZED,
+                                    ALIGNED_ALLOC,
+                                    MEMALIGN,
+                                    POSIX_MEMALIGN,
+                                    MALLOCX,
+                                    MALLOCX_ZERO,
+                                    RALLOCX,
+                                    RALLOCX_ZERO,
+                                    XALLOCX,
+                                    NEW,
+                                    NEW_NOTHROW,
+                                    NEW_ALIGNED,
+                                    NEW_ARRAY,
+                                    NEW_ARRAY_ALIGNED,
+                                    USABLE,
+                                    SWAP,
+                                    SWAP};
     uint64_t random = seed * 0x9e3779b97f4a7c15u + 1;
     for (unsigned i = 0; i < count; i++) {
         uint32_t pick = (uint32_t)(random_next(&random) >> 33) % 1000;
@@ -43,6 +71,8 @@ static void make_program(struct step *steps, unsigned count, uint64_t seed)
                        : pick == 8 ? FORK
                        : pick < 12 ? VALLOC
                        : pick < 15 ? PVALLOC
+                       : pick < 20 ? TELL
+                       : pick < 30 ? REALLOC_TO_0
                                    : often[pick % sizeof often];
         steps[i] = (struct step){call, (uint8_t)(random_next(&random) >> 20),
                                  (uint8_t)(4 + (random_next(&random) >> 30) % 12), random_size(&random)};

@@ -4,9 +4,13 @@
 #include "../behaviour/check.h"
 
 #include "../../src/account.h"
+#include "../../src/ace_huge_cache.h"
 #include "../../src/bin.h"
 #include "../../src/config.h"
 #include "../../src/guard.h"
+#include "../../src/guard_fault.h"
+#include "../../src/legacy.h"
+#include "../../src/outer_map.h"
 #include "../../src/quarantine.h"
 #include "../../src/region.h"
 #include "../../src/shared_pool.h"
@@ -18,7 +22,9 @@ struct sums {
     uint64_t superslabs, units_used, units_dirty;
     uint64_t slabs[HK_ACCOUNT_CLASSES];
     uint64_t in_use[HK_ACCOUNT_CLASSES]; /* large: blocks that the program has */
-    uint64_t nfree[HK_CACHED_CLASSES];
+    uint64_t nfree[HK_CACHED_CLASSES], blocks[HK_CACHED_CLASSES];
+    uint64_t legacy_chunks, legacy_units, legacy_entries;
+    uint64_t huge_live, huge_bytes, huge_waiting, huge_waiting_bytes;
 };
 
 static uint32_t mask_of(unsigned first, unsigned units)
@@ -27,7 +33,7 @@ static uint32_t mask_of(unsigned first, unsigned units)
 }
 
 /* nfree = number of ones in bits[0..blocks), none behind them, none below the hint */
-static void walk_slab(const struct slab *slab)
+static void walk_slab(const struct slab *slab, struct sums *sums)
 {
     unsigned class_idx = slab->class_idx, ones = 0, words = (slab->blocks + 63u) / 64;
     require(slab->units == hk_class_units(class_idx) && slab->per_unit == hk_blocks_per_unit(class_idx) &&
@@ -41,6 +47,8 @@ static void walk_slab(const struct slab *slab)
         ones += (unsigned)__builtin_popcountll(slab->bits[w]);
     }
     require(ones == slab->nfree, "slab %p: %u ones, nfree %u", (void *)slab->base, ones, slab->nfree);
+    sums->nfree[class_idx] += slab->nfree;
+    sums->blocks[class_idx] += slab->blocks;
     if (slab->nfree == 0) /* in no list */
         return;
     require(slab->next == NULL || slab->next->prev == slab, "slab %p: the next one's prev is %p", (void *)slab->base,
@@ -59,8 +67,7 @@ static void walk_run(const struct superslab *ss, unsigned first, struct sums *su
     sums->slabs[run->class_idx]++;
     unsigned code = HK_CODE_NONE;
     if (cached) {
-        walk_slab(run);
-        sums->nfree[run->class_idx] += run->nfree;
+        walk_slab(run, sums);
         code = run->sampled ? HK_CODE_NONE : HK_CODE_OF_CLASS(run->class_idx);
     } else {
         sums->in_use[run->class_idx] += run->in_use;
@@ -101,6 +108,106 @@ static void walk_superslab(const struct superslab *ss, struct sums *sums)
     sums->units_dirty += (unsigned)__builtin_popcount(ss->dirty_units);
 }
 
+/* An entry of each unit of a chunk, and of no other. */
+static void walk_legacy(const struct slab *slab, const uint8_t *unit, struct sums *sums)
+{
+    require(unit >= slab->base && unit < slab->base + ((size_t)slab->units << HK_UNIT_SHIFT),
+            "legacy chunk %p of %u units is entered at %p", (void *)slab->base, slab->units, (const void *)unit);
+    sums->legacy_entries++;
+    if (unit != slab->base)
+        return;
+    require(slab->class_idx < HK_CACHED_CLASSES, "legacy chunk %p is of class %u", (void *)slab->base, slab->class_idx);
+    walk_slab(slab, sums);
+    sums->slabs[slab->class_idx]++;
+    sums->legacy_chunks++;
+    sums->legacy_units += slab->units;
+}
+
+/* live: in no list;  waiting: !in_use && !stuck;  each is entered at its base */
+static void walk_huge(const struct huge *h, const uint8_t *unit, struct sums *sums)
+{
+    require(h->base == unit, "huge block %p is entered at %p", (void *)h->base, (const void *)unit);
+    require(h->mapped % HK_UNIT_SIZE == 0 && (!h->in_use || h->size <= h->mapped), "huge block %p: %zu of %zu bytes",
+            (void *)h->base, h->size, h->mapped);
+    require(!(h->in_use && h->stuck), "huge block %p is in use, and stuck", (void *)h->base);
+    if (h->in_use) {
+        sums->huge_live++;
+        sums->huge_bytes += h->size;
+    } else if (!h->stuck) {
+        sums->huge_waiting++;
+        sums->huge_waiting_bytes += h->mapped;
+        require((h->next == NULL || h->next->prev == h) && (h->prev == NULL || h->prev->next == h),
+                "huge block %p: its list is broken", (void *)h->base);
+    }
+}
+
+static void walk_outer_map(struct sums *sums)
+{
+    for (uintptr_t high = 0; high < OUTER_LEVEL_SIZE; high++)
+        for (uintptr_t low = 0; outer_root[high] != NULL && low < OUTER_LEVEL_SIZE; low++) {
+            const uint8_t *unit = (const uint8_t *)((high << OUTER_LEVEL_BITS | low) << HK_UNIT_SHIFT);
+            struct outer_entry entry = outer_map_find(unit);
+            if (entry.kind == OUTER_LEGACY)
+                walk_legacy(entry.owner, unit, sums);
+            else if (entry.kind == OUTER_HUGE)
+                walk_huge(entry.owner, unit, sums);
+        }
+    const struct hk_capacity *capacity = &hk_account.capacity;
+    require(sums->legacy_chunks == capacity->legacy_chunks && sums->legacy_units == sums->legacy_entries &&
+                sums->legacy_units << HK_UNIT_SHIFT == legacy_bytes,
+            "%llu legacy chunks of %llu bytes; counted %llu of %llu units, %llu entered",
+            (unsigned long long)capacity->legacy_chunks, (unsigned long long)legacy_bytes,
+            (unsigned long long)sums->legacy_chunks, (unsigned long long)sums->legacy_units,
+            (unsigned long long)sums->legacy_entries);
+    require(sums->huge_live == capacity->huge_blocks && sums->huge_bytes == capacity->huge_bytes &&
+                sums->huge_waiting == capacity->huge_cached && sums->huge_waiting_bytes == capacity->huge_cached_bytes,
+            "%llu huge blocks of %llu bytes live, %llu of %llu wait; counted %llu of %llu, %llu of %llu",
+            (unsigned long long)capacity->huge_blocks, (unsigned long long)capacity->huge_bytes,
+            (unsigned long long)capacity->huge_cached, (unsigned long long)capacity->huge_cached_bytes,
+            (unsigned long long)sums->huge_live, (unsigned long long)sums->huge_bytes,
+            (unsigned long long)sums->huge_waiting, (unsigned long long)sums->huge_waiting_bytes);
+}
+
+/* Each block of the calling thread's list is sound, of the class, and in use to its slab; there are as many as are counted. */
+static void walk_list(unsigned class_idx)
+{
+    uint32_t length = cache_length(class_idx), seen = 0;
+    for (void *block = hk_bin_first(&hk_tls.bins[class_idx + 1]); block != NULL; block = hk_link(block), seen++) {
+        require(seen < length, "class %u: a list of %u blocks holds more", class_idx, length);
+        const struct slab *slab = superslab_find(block);
+        if (slab == NULL)
+            slab = legacy_find(block);
+        require(slab != NULL && slab->class_idx == class_idx && slab_is_block(slab, block),
+                "class %u: its list holds %p", class_idx, block);
+        require(!slab_block_is_free(slab, block), "class %u: its list holds %p, which its slab has too", class_idx,
+                block);
+        require(hk_is_sound(block), "class %u: its list holds %p, which was written to", class_idx, block);
+    }
+    require(seen == length, "class %u: a list of %u blocks holds %u", class_idx, length, seen);
+}
+
+/* LIVE: data <= from <= block, block + size <= data + HK_CACHED_MAX; guard_live() is their number */
+static void walk_guard(void)
+{
+    uint32_t live[HK_CACHED_CLASSES] = {0};
+    for (unsigned unit = 1;
+         guard_base != 0 && guard_find((void *)(guard_base + ((uintptr_t)unit << HK_UNIT_SHIFT))) != NULL; unit++) {
+        const char *from = (const char *)guard_base + ((size_t)unit << HK_UNIT_SHIFT);
+        const struct guard_slot *slot = &guard_slots[unit];
+        require(slot->state != GUARD_BUSY && slot->state <= GUARD_FREED, "guarded slot %u is in state %u", unit,
+                slot->state);
+        if (slot->state != GUARD_LIVE)
+            continue;
+        require(slot->class_idx < HK_CACHED_CLASSES && slot->size <= hk_class_size[slot->class_idx] &&
+                    slot->block >= from && slot->block + slot->size <= from + HK_UNIT_SIZE,
+                "guarded slot %u: %u bytes of class %u at %p", unit, slot->size, slot->class_idx, (void *)slot->block);
+        live[slot->class_idx]++;
+    }
+    for (unsigned class_idx = 0; class_idx < HK_CACHED_CLASSES; class_idx++)
+        require(live[class_idx] == guard_live(class_idx), "class %u: %u guarded blocks live, %u slots", class_idx,
+                guard_live(class_idx), live[class_idx]);
+}
+
 /* blocks of all slabs = live (but for guarded ones) + free in slabs and chains + in the cache + in quarantine */
 static void walk_class(unsigned class_idx, const struct sums *sums, uint32_t quarantined)
 {
@@ -119,6 +226,8 @@ static void walk_class(unsigned class_idx, const struct sums *sums, uint32_t qua
     uint64_t live = stats.live_blocks - guard_live(class_idx);
     require(account->slab_blocks == live + waiting, "class %u: %llu blocks in slabs, %llu live, %llu free", class_idx,
             (unsigned long long)account->slab_blocks, (unsigned long long)live, (unsigned long long)waiting);
+    require(account->slab_blocks == sums->blocks[class_idx], "class %u: %llu blocks in slabs, counted %llu", class_idx,
+            (unsigned long long)account->slab_blocks, (unsigned long long)sums->blocks[class_idx]);
     require(sums->nfree[class_idx] <= shared_pool_free_blocks(class_idx), "class %u: %llu free in slabs, %llu in all",
             class_idx, (unsigned long long)sums->nfree[class_idx],
             (unsigned long long)shared_pool_free_blocks(class_idx));
@@ -134,6 +243,10 @@ void walk(void)
     for (uintptr_t idx = 0; idx < region_top(); idx++)
         if (region_superslab(idx) != NULL)
             walk_superslab(region_superslab(idx), &sums);
+    walk_outer_map(&sums);
+    walk_guard();
+    for (unsigned class_idx = 0; class_idx < HK_CACHED_CLASSES; class_idx++)
+        walk_list(class_idx);
     for (unsigned class_idx = 0; class_idx < HK_SIZED_CLASSES; class_idx++)
         walk_class(class_idx, &sums, class_idx < HK_CACHED_CLASSES ? quarantined[class_idx] : 0);
     require(sums.superslabs == capacity->superslabs && sums.units_used == capacity->units_used &&
@@ -181,6 +294,25 @@ void walk_spoil(unsigned long which)
         break;
     case 8:
         hk_account.classes[HK_CACHED_CLASSES].allocs++;
+        break;
+    case 9: /* a block of the list is its slab's too */
+        free(block);
+        require(slab_give(superslab_find(block), block) == SLAB_GIVEN, "slab_give");
+        break;
+    case 10:
+        block = malloc(8 << 20);
+        ((struct huge *)outer_map_find(block).owner)->size++;
+        break;
+    case 11:
+        block = malloc(8 << 20);
+        outer_map_clear(block, 1);
+        break;
+    case 12:
+        legacy_bytes += HK_UNIT_SIZE;
+        break;
+    case 13:
+        free(block);
+        ((uintptr_t *)block)[1]++;
         break;
     default:
         break;
