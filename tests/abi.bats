@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # What the shipped libraries and the header offer to a linker: exactly the list, and no more needs than libc.
+# bats: beside
 
 load lib/common
 

@@ -1,5 +1,5 @@
 # When address space is short, the region is missing, or the kernel refuses.
-# bats: parallel
+# bats: parallel beside
 
 load lib/common
 

@@ -1,4 +1,5 @@
 # A caller's bug is stopped by SIGABRT with one line that says what and where: tests/misuse has a program for each, and the table.
+# bats: beside
 
 load lib/common
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # The C and C++ interfaces against their documents: each program of tests/conformance runs on hakmem, and once more without
 # it, as the test of the test.
+# bats: beside
 
 load lib/common
 

@@ -1,6 +1,7 @@
 # fast_path.bats - malloc and free, from entry to ret, instruction by instruction, in release builds of both compilers.
 # After a change that is meant:  HAKMEM_GOLDEN_WRITE=1 bats tests/fast_path.bats  writes tests/golden/fast_path.txt anew.
 # shellcheck disable=SC2046,SC2086 # options are meant to be split into words
+# bats: beside
 load lib/common
 load lib/variants
 

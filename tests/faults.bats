@@ -1,5 +1,6 @@
 # faults.bats - signals, cancellation, limits, filters and odd ways to load: tests/faults/*.c. Other faults have files of their own:
 # behaviour_limits, behaviour_cgroup, behaviour_threads, lifecycle, observers.
+# bats: alone
 
 load lib/common
 

@@ -1,5 +1,5 @@
 # Fuzzers of what reads untrusted bytes, and of the allocator itself (tests/fuzz): some seconds each; tests/soak.sh runs them long.
-# bats: parallel
+# bats: parallel beside
 
 load lib/common
 load lib/fuzzers

@@ -1,4 +1,5 @@
 # Hardened mode (HAKMEM_CONF=harden:1): what it catches and what a program sees of it; tests/behaviour/hardened.c.
+# bats: beside
 
 load lib/common
 

@@ -125,7 +125,7 @@ while time.time() < end:
     local watcher
     mkfifo "$BATS_TEST_TMPDIR/input"
     FACTS="$BATS_TEST_TMPDIR/facts"
-    HAKMEM_CONF=sample:4k LD_PRELOAD=$LIBRARY "$(hk_test_program hkheap/leaks)" burst \
+    HAKMEM_CONF=sample:4k,sample_rate:0 LD_PRELOAD=$LIBRARY "$(hk_test_program hkheap/leaks)" burst \
         <"$BATS_TEST_TMPDIR/input" >"$FACTS" 3>&- &
     PID=$!
     STARTED+=" $PID"

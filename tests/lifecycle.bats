@@ -1,5 +1,6 @@
 # lifecycle.bats - the allocator before the constructors, after the destructors, in threads that end, in children, in
 # libraries that come and go, linked statically, and in hostile surroundings. Each program checks itself.
+# bats: beside
 load lib/common
 
 teardown() {

@@ -1,4 +1,5 @@
 # The lock-free parts: every execution of small models of them, under C11's orders; tests/memory_order.
+# bats: beside
 
 load lib/common
 

@@ -1,5 +1,5 @@
 # model.bats - random programs of allocator calls against a model of what each block must hold: tests/model/model.c.
-# bats: parallel
+# bats: parallel beside
 
 load lib/common
 

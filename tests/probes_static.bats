@@ -1,5 +1,6 @@
 # probes_static.bats - what the files on disk say of the probes: notes, sites, semaphores, and the header's rules.
 # shellcheck disable=SC2046,SC2086 # options are meant to be split into words
+# bats: beside
 load lib/common
 load lib/variants
 

@@ -1,5 +1,6 @@
 # programs.bats - real programs, unchanged, on the allocator: streams, exit status and files as without it.
 # Each runs both ways at once; tests/lib/witness.bash proves that it was on the allocator, every block of it.
+# bats: beside
 load lib/common
 load lib/witness
 

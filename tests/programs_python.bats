@@ -1,4 +1,5 @@
 # programs_python.bats - CPython's own regression tests with every allocation of the interpreter on malloc.
+# bats: beside
 load lib/common
 load lib/witness
 

@@ -57,37 +57,39 @@ export HAKMEM_LIB=$HAKMEM_BUILD/libhakmem.so
 unset LD_PRELOAD HAKMEM_CONF HAKMEM_ACE_TRACE
 
 started=$SECONDS
-passed=0 failed=0 skipped=0
-ran=()
-failures=()
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+scratch=$(mktemp -d)
+results=$scratch/results # lines KIND<tab>TEXT, with pass, fail, skip and ran: of all lanes
+log=$scratch/log         # of the lane, what runs now
+trap 'rm -rf "$scratch"' EXIT
+: >"$results"
 
 say() {
     printf '\n== %s\n' "$*"
 }
 
-fail() { # NAME
-    failed=$((failed + 1))
-    failures+=("$1")
+record() { # KIND TEXT
+    printf '%s\t%s\n' "$1" "$2" >>"$results"
 }
 
-# count WHAT: adds up the lines "pass NAME", "fail NAME", "skip NAME" (with a tab) of standard input.
+fail() { # NAME
+    record fail "$1"
+}
+
+recorded() { # KIND
+    cut -f 1 "$results" | grep -cx "$1" || [ $? -eq 1 ]
+}
+
+# count WHAT: records the lines "pass NAME", "fail NAME", "skip NAME" (with a tab) of standard input. False if one failed.
 count() {
-    local kind name
+    local kind name good=0
     while IFS=$'\t' read -r kind name; do
-        case $kind in
-        pass) passed=$((passed + 1)) ;;
-        fail) fail "$1: $name" ;;
-        skip)
-            if [ "$HAKMEM_TESTS_NO_SKIP" = 1 ]; then
-                fail "$1: skipped: $name"
-            else
-                skipped=$((skipped + 1))
-            fi
-            ;;
-        esac
+        if [ "$kind" = skip ] && [ "$HAKMEM_TESTS_NO_SKIP" = 1 ]; then
+            kind=fail name="skipped: $name"
+        fi
+        record "$kind" "$1: $name"
+        [ "$kind" != fail ] || good=1
     done
+    return "$good"
 }
 
 # The results in what `ctest -V` prints: the cases of a program are TAP lines behind "N: ". A program that failed without
@@ -159,45 +161,48 @@ build_one() { # PRESET
 }
 
 unit_tests() { # PRESET FOLDER TESTS-PATTERN
-    local name=$1 folder=$2 status=0 before=$failed since=$SECONDS
+    local name=$1 folder=$2 status=0 since=$SECONDS
     say "unit tests, $name"
     ctest --test-dir "$folder" -V --parallel "$(nproc)" ${3:+-R "$3"} >"$log" 2>&1 || status=$?
     grep -E '^ *[0-9]+/[0-9]+ Test ' "$log" || echo "no unit test matches"
-    count "unit tests, $name" < <(ctest_results <"$log")
-    if [ "$status" -ne 0 ] && [ "$failed" -eq "$before" ]; then
+    if count "unit tests, $name" < <(ctest_results <"$log") && [ "$status" -ne 0 ]; then
         fail "unit tests, $name: ctest ended with $status"
     fi
     ctest_failures <"$log"
-    ran+=("unit tests, $name: $((SECONDS - since)) s")
+    record ran "unit tests, $name: $((SECONDS - since)) s"
 }
 
-# A file whose first lines say `bats: parallel` has long tests that share nothing: as many at a time as there are processors.
+# A word of a file's first lines, `# bats: WORD...`:
+#   parallel  its tests are long and share nothing: as many at a time as there are processors
+#   beside    it can run beside others, with a build of its own: what watches every process of a library doesn't see it
+#   alone     nothing may run beside it
+says() { # FILE WORD
+    head -n 5 "$1" | grep -qE "^# bats:( [a-z]+)* $2( |\$)"
+}
+
 bats_file() { # FILE
-    local file=$1 status=0 before=$failed since=$SECONDS planned seen jobs=1
+    local file=$1 status=0 since=$SECONDS planned seen jobs=1
     say "$file"
-    ! head -n 5 "$file" | grep -q '^# bats: parallel$' || jobs=$(nproc)
+    ! says "$file" parallel || jobs=$(nproc)
     bats --formatter tap --jobs "$jobs" ${pattern:+--filter "$pattern"} "$file" 2>&1 </dev/null | tee "$log" || status=$?
-    count "$file" < <(tap_results <"$log")
     planned=$(sed -nE 's/^1\.\.([0-9]+).*/\1/p' "$log" | head -n 1)
     seen=$(grep -cE '^(not )?ok [0-9]+' "$log" || [ $? -eq 1 ])
-    if [ "${planned:-x}" != "$seen" ]; then
-        fail "$file: $seen of ${planned:-an unknown number of} tests reported"
-    elif [ "$status" -ne 0 ] && [ "$failed" -eq "$before" ]; then
+    if ! count "$file" < <(tap_results <"$log"); then
+        :
+    elif [ "$status" -ne 0 ] && [ "$seen" = "$planned" ]; then
         fail "$file: bats ended with $status"
     fi
-    ran+=("$(basename "$file"): $((SECONDS - since)) s")
+    [ "${planned:-x}" = "$seen" ] || fail "$file: $seen of ${planned:-an unknown number of} tests reported"
+    record ran "$(basename "$file"): $((SECONDS - since)) s"
 }
 
 finish() {
-    local item
+    local passed failed skipped
+    passed=$(recorded pass) failed=$(recorded fail) skipped=$(recorded skip)
     say "what ran"
     printf 'tier %s, %d s\n' "$([ "$HAKMEM_TESTS_FULL" = 1 ] && echo full || echo normal)" $((SECONDS - started))
-    for item in "${ran[@]}"; do
-        printf '%s\n' "$item"
-    done
-    for item in "${failures[@]}"; do
-        printf 'FAILED %s\n' "$item"
-    done
+    sed -n 's/^ran\t//p' "$results"
+    sed -n 's/^fail\t/FAILED /p' "$results"
     printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
     [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
 }
@@ -227,19 +232,57 @@ fi
 [ "$install" = no ] || install_packages
 mount_for_bpf
 
-for name in "${builds[@]}"; do
-    if [ "$run_unit" = no ] && [ "$name" != release ]; then
-        continue
-    fi
-    if [ "$build" = yes ] && ! build_one "$name"; then
-        [ "$name" != release ] || { finish; exit 1; }
-        continue
-    fi
-    [ "$run_unit" = no ] || unit_tests "$name" "$(build_folder "$name")" "$unit_pattern"
-done
-
 export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-$([ "$HAKMEM_TESTS_FULL" = 1 ] && echo 3600 || echo 600)}
-for file in "${bats_files[@]}"; do
-    bats_file "$file"
-done
+
+build_and_test() { # PRESET
+    if [ "$build" = yes ]; then
+        build_one "$1" || return 0
+    fi
+    [ "$run_unit" = no ] || unit_tests "$1" "$(build_folder "$1")" "$unit_pattern"
+}
+
+other_builds() {
+    local name
+    [ "$run_unit" = yes ] || return 0
+    for name in "${builds[@]:1}"; do
+        build_and_test "$name"
+    done
+}
+
+bats_files() { # FILE...
+    local file
+    for file; do
+        bats_file "$file"
+    done
+}
+
+# What needs no machine of its own, in the background: the first lane has the processors when it wants them.
+lane_beside() {
+    log=$scratch/log-beside
+    renice -n 10 "$BASHPID" >/dev/null
+    other_builds
+    HAKMEM_BUILD=$HAKMEM_BUILD-beside HAKMEM_LIB=$HAKMEM_BUILD-beside/libhakmem.so
+    build_one release || return 0
+    bats_files "${beside[@]}"
+}
+
+build_and_test release
+[ -e "$HAKMEM_LIB" ] || { finish; exit 1; }
+if [ ${#files[@]} -gt 0 ] || [ "$build" = no ]; then
+    other_builds
+    bats_files "${bats_files[@]}"
+else
+    alone=() beside=() others=()
+    for file in "${bats_files[@]}"; do
+        if says "$file" alone; then alone+=("$file"); elif says "$file" beside; then beside+=("$file"); else others+=("$file"); fi
+    done
+    bats_files "${alone[@]}"
+    lane_beside >"$scratch/beside" 2>&1 &
+    lane=$!
+    bats_files "${others[@]}"
+    status=0
+    wait "$lane" || status=$?
+    cat "$scratch/beside"
+    [ "$status" -eq 0 ] || fail "the tests beside ended with $status"
+fi
 finish

@@ -1,4 +1,5 @@
 # tests/soak.sh: that it runs, and that it can fail.
+# bats: beside
 
 load lib/common
 

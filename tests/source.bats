@@ -1,4 +1,5 @@
 # source.bats - what holds for the sources themselves: layers, sizes, tables, format.
+# bats: beside
 load lib/common
 
 copy_of_sources() { # a copy to do damage to

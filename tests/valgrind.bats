@@ -1,5 +1,6 @@
 # The unit tests that a machine as slow as valgrind's can run, under memcheck: no value is used before it was set, no system call gets
 # one. Those of limits, clocks and resident memory are left out: valgrind has its own of each.
+# bats: beside
 
 load lib/common
 

@@ -1,4 +1,5 @@
 # words.bats - what may not stand in the tree.
+# bats: beside
 load lib/common
 
 project_git() { # root may look at another user's checkout
