@@ -26,7 +26,7 @@ recorded() {
 }
 
 @test "who holds the memory is told with whole stacks, by how much, and how long the rest lived" {
-    start_leaks 20 HAKMEM_CONF=sample:64k
+    start_leaks 20 HAKMEM_CONF=sample:64k,sample_rate:0
     recorded 3
     # Of 40,000 bytes a ms, less what the sleeps overslept: what counts is that live and allocated are the same, and 40,000 a block.
     jq -e '.partial == null and .lost_frees == 0 and .unwound_short == 0 and .command == "leaks"' "$PROFILE" || fail "$(head -c 400 "$PROFILE")"
@@ -47,7 +47,7 @@ recorded() {
 }
 
 @test "the sum over all stacks is what was allocated" {
-    start_leaks 20 HAKMEM_CONF=sample:16k
+    start_leaks 20 HAKMEM_CONF=sample:16k,sample_rate:0
     "$HKSTAT" attach --pin-dir "$PINS" -p "$PID"
     local before after
     before=$("$HKSTAT" --pin-dir "$PINS" -p "$PID" --json | jq '.processes[0].alloc_bytes')
@@ -81,7 +81,7 @@ recorded() {
 @test "the flame graph works in a browser: names, zoom, search" {
     local page
     require_command chromium
-    start_leaks 20 HAKMEM_CONF=sample:64k
+    start_leaks 20 HAKMEM_CONF=sample:64k,sample_rate:0
     recorded 2
     "$HKHEAP" show "$PROFILE" -f svg -o "$BATS_TEST_TMPDIR/heap.svg"
     python3 -c 'import sys, xml.dom.minidom; xml.dom.minidom.parse(sys.argv[1])' "$BATS_TEST_TMPDIR/heap.svg"
