@@ -342,6 +342,18 @@ static void *resize(const struct heap_place *place, void *ptr, size_t size, size
     return aligned_class(align, size) == place->slab->class_idx ? ptr : NULL;
 }
 
+/* The flag of a block of ACE's; NULL for any other. */
+static bool *large_flag(const struct heap_place *place)
+{
+    return place->slab == NULL || place->slab->class_idx >= HK_CACHED_CLASSES ? sampled_flag(place) : NULL;
+}
+
+static HK_COLD void resample(const struct heap_place *place, const void *ptr, size_t size, size_t old_size)
+{
+    bool *sampled = large_flag(place);
+    *sampled = sampling_tells_resized(ptr, size, size_at(place, ptr), old_size, *sampled);
+}
+
 /* A block that moved without being copied is freed and allocated to a profiler. */
 static HK_COLD void move_sample(const void *ptr, const void *moved, size_t size, bool told)
 {
@@ -358,7 +370,7 @@ void *heap_realloc(void *ptr, size_t size, size_t align)
     if (size > PTRDIFF_MAX)
         return heap_out_of_memory(size);
     heap_enter();
-    bool *sampled = place.slab == NULL || place.slab->class_idx >= HK_CACHED_CLASSES ? sampled_flag(&place) : NULL;
+    bool *sampled = large_flag(&place);
     bool told = sampled != NULL && *sampled;
     if (hk_unlikely(told))
         *sampled = false; /* where it moves away from may be another's before this call returns */
@@ -369,6 +381,8 @@ void *heap_realloc(void *ptr, size_t size, size_t align)
     } else if (hk_unlikely(told)) {
         *sampled = true;
     }
+    if (moved == ptr && sampled != NULL && hk_unlikely(told || HK_PROBE_ON(sample_alloc)))
+        resample(&place, ptr, size, old_size);
     if (moved != NULL)
         return moved;
     moved = align <= HK_ALIGNMENT ? malloc(size) : heap_aligned_alloc(align, size);
@@ -392,7 +406,11 @@ size_t heap_resize_in_place(void *ptr, size_t size, size_t extra)
     if (resize(&place, ptr, most, HK_ALIGNMENT, true) == NULL && size < most)
         resize(&place, ptr, size, HK_ALIGNMENT, true);
     errno = saved;
-    return heap_usable_size(ptr);
+    size_t usable = heap_usable_size(ptr);
+    bool *sampled = large_flag(&place);
+    if (sampled != NULL && hk_unlikely(*sampled || HK_PROBE_ON(sample_alloc)))
+        resample(&place, ptr, usable, old_size);
+    return usable;
 }
 
 size_t heap_usable_size(const void *ptr)

@@ -85,12 +85,45 @@ void *sampling_take(struct hk_thread *thread, unsigned class_idx, size_t size, c
     return block;
 }
 
-bool sampling_tells_large(const void *block, size_t size, size_t block_size)
+static bool happens(double probability)
 {
     struct hk_thread *thread = thread_enter();
-    double probability = probability_of(block_size, doublings_in_force());
     uint64_t once = 0;
-    if (!sample_happens(probability, thread != NULL ? &thread->random : &once))
+    return sample_happens(probability, thread != NULL ? &thread->random : &once);
+}
+
+bool sampling_tells_large(const void *block, size_t size, size_t block_size)
+{
+    double probability = probability_of(block_size, doublings_in_force());
+    if (!happens(probability))
+        return false;
+    tell(block, size, probability);
+    return true;
+}
+
+/* Which eighth of which power of two; n: 8 or more. */
+static unsigned eighth_of(size_t n)
+{
+    unsigned shift = (unsigned)(sizeof(long) * 8 - 4) - (unsigned)__builtin_clzl(n);
+    return shift * 8 + (unsigned)(n >> shift & 7);
+}
+
+/* With q(n) = 1 - p(n) = exp(-n / mean): a block that grows was not told of before and is now with 1 - q(new) / q(old), which is
+ * p(new - old); one that shrinks and was told of stays so with p(new) / p(old). A large one that was told of is told again where its
+ * size comes into another eighth. */
+bool sampling_tells_resized(const void *block, size_t size, size_t block_size, size_t old_size, bool told)
+{
+    uint32_t doublings = doublings_in_force();
+    bool grown = block_size > old_size, large = told && old_size / 8 > hk_config.sample << doublings;
+    size_t change = grown ? block_size - old_size : old_size - block_size;
+    if (!grown && !told)
+        return false;
+    if (large ? eighth_of(block_size) == eighth_of(old_size) : !happens(probability_of(change, doublings)))
+        return told;
+    if (told)
+        HK_PROBE_FIRE(sample_free, block);
+    double probability = probability_of(block_size, doublings);
+    if (!HK_PROBE_ON(sample_alloc) || (!grown && !happens(probability / probability_of(old_size, doublings))))
         return false;
     tell(block, size, probability);
     return true;

@@ -28,4 +28,8 @@ HK_HIDDEN void *sampling_take(struct hk_thread *thread, unsigned class_idx, size
 /* A block that ACE served: whether it is to be told, which it then is. size: asked for; block_size: it has. */
 HK_HIDDEN bool sampling_tells_large(const void *block, size_t size, size_t block_size);
 
+/* Such a block was resized where it lies, from old_size bytes, and was told of or not: whether it now is. It is told anew as often
+ * as the bytes between the two sizes would be sampled, a large one after an eighth of its size. */
+HK_HIDDEN bool sampling_tells_resized(const void *block, size_t size, size_t block_size, size_t old_size, bool told);
+
 #endif

@@ -99,7 +99,7 @@ needs_redis() {
         TMPDIR="$BATS_TEST_TMPDIR/tmp" env --default-signal=INT "$HAKMEM_SOURCE/tools/demo.sh" --no-install --no-bpf \
             --seconds 100 --library "$HAKMEM_LIB" >"$BATS_TEST_TMPDIR/output" 2>&1 3>&- &
         local demo=$! ended=0
-        for ((tries = 0; tries < 300; tries++)); do
+        for ((tries = 0; tries < 1000; tries++)); do
             ! grep -q '^SuperSlabs' "$BATS_TEST_TMPDIR/output" || break
             sleep 0.1
         done

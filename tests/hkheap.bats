@@ -25,6 +25,10 @@ recorded() {
     "$HKHEAP" record -p "$PID" -s "$1" -o "$PROFILE" || fail "no record"
 }
 
+is_sampled() {
+    [ "$(python3 "$HAKMEM_SOURCE/tests/probes/semaphores.py" "$LIBRARY" "$PID" otel_memory)" = "1 1" ]
+}
+
 @test "who holds the memory is told with whole stacks, by how much, and how long the rest lived" {
     start_leaks 20 HAKMEM_CONF=sample:64k,sample_rate:0
     recorded 3
@@ -184,6 +188,10 @@ while time.time() < end:
     local said
     refuses "no process 4194303" "$HKHEAP" -p 4194303
     refuses "process $$ does not use hakmem" "$HKHEAP" -p $$
+    LD_PRELOAD=$LIBRARY "$(hk_test_program explain/holder)" headless >"$BATS_TEST_TMPDIR/ready" < <(sleep 20) 3>&- &
+    STARTED+=" $!"
+    wait_for 10 grep -q ready "$BATS_TEST_TMPDIR/ready"
+    refuses "its main thread has ended" "$HKHEAP" -p "$!"
     start_leaks 15
     refuses "CAP_BPF" setpriv --reuid=65534 --regid=65534 --clear-groups "$HKHEAP" -p "$PID"
     refuses "can't write /nowhere/heap.json" "$HKHEAP" record -p "$PID" -s 0.2 -o /nowhere/heap.json
@@ -194,7 +202,7 @@ while time.time() < end:
     refuses "a stack in it is empty or too deep" "$HKHEAP" show "$BATS_TEST_TMPDIR/empty.json"
     refuses "is no profile of hkheap's" "$HKHEAP" show "$BATS_TEST_TMPDIR/other.json"
     refuses "No such file" "$HKHEAP" show "$BATS_TEST_TMPDIR/none.json"
-    for said in "" "-p 0" "-p 1x" "-p 1 --by size" "-p 1 -f png" "-p 1 -s 0" "-p 1 -i x" "-p 1 -n -1" "record -p 1" "show" "diff a" "-p 1 more"; do
+    for said in "" "-p 0" "-p 1x" "-p 4294967297" "-p 99999999999999999999" "-p -1" "-p 1 --by size" "-p 1 -f png" "-p 1 -s 0" "-p 1 -i x" "-p 1 -n -1" "record -p 1" "show" "diff a" "-p 1 more"; do
         # shellcheck disable=SC2086
         run "$HKHEAP" $said
         [ "$status" -eq 2 ] && [[ "$output" == "hkheap: "* || "$output" == *"/hkheap: "* ]] || fail "'$said': $status: $output"
@@ -214,4 +222,80 @@ while time.time() < end:
     for format in text json folded svg; do
         ! "$HKHEAP" show "$PROFILE" -f "$format" | grep -q $'\e' || fail "$format"
     done
+}
+
+@test "a block that is resized where it lies is told with the size that it has" {
+    mkfifo "$BATS_TEST_TMPDIR/input"
+    FACTS="$BATS_TEST_TMPDIR/facts"
+    LD_PRELOAD=$LIBRARY "$(hk_test_program hkheap/leaks)" grow <"$BATS_TEST_TMPDIR/input" >"$FACTS" 3>&- &
+    PID=$!
+    STARTED+=" $PID"
+    exec {line}>"$BATS_TEST_TMPDIR/input"
+    wait_for 10 grep -q ready "$FACTS"
+    "$HKHEAP" record -p "$PID" -o "$PROFILE" 3>&- &
+    local watcher=$!
+    wait_for 20 is_sampled
+    echo >&"$line"
+    wait_for 20 grep -q done "$FACTS"
+    interrupt "$watcher" || fail "hkheap ended with $?"
+    # 128 MiB, as of the last eighth that it came into; from 64 KiB to 256 MiB and back there are some hundred eighths
+    jq -e '.sites | (map(.live_blocks) | add | . > 0.99 and . < 1.01) and (map(.live_bytes) | add | . >= 134217728 and . < 151000000)' \
+        "$PROFILE" || fail "$(cat "$PROFILE")"
+    jq -e '.sites | map(.allocated_blocks) | add < 150' "$PROFILE" || fail "$(cat "$PROFILE")"
+}
+
+@test "a link, a pipe and a device stay what they are; a file is never half written" {
+    start_leaks 30
+    local other="$BATS_TEST_TMPDIR/other" reader
+    ln -s "$other" "$BATS_TEST_TMPDIR/link"
+    ln -s "$other" "$PROFILE.new" # another's: it is not written through
+    "$HKHEAP" record -p "$PID" -s 0.3 -o "$BATS_TEST_TMPDIR/link"
+    [ -L "$BATS_TEST_TMPDIR/link" ] && jq -e '.version == 1' "$other"
+    rm "$other"
+    recorded 0.3
+    jq -e '.version == 1' "$PROFILE" && [ ! -e "$other" ] && [ ! -e "$PROFILE.new" ]
+    mkfifo "$BATS_TEST_TMPDIR/pipe"
+    cat "$BATS_TEST_TMPDIR/pipe" >"$other" 3>&- &
+    reader=$!
+    "$HKHEAP" record -p "$PID" -s 0.3 -o "$BATS_TEST_TMPDIR/pipe"
+    wait "$reader"
+    [ -p "$BATS_TEST_TMPDIR/pipe" ] && jq -e '.version == 1' "$other"
+    mknod "$BATS_TEST_TMPDIR/full" c 1 7
+    refuses "No space left on device" "$HKHEAP" -p "$PID" -s 0.3 -o "$BATS_TEST_TMPDIR/full"
+    [ -c "$BATS_TEST_TMPDIR/full" ]
+    ulimit -f 1
+    refuses "File too large" "$HKHEAP" -p "$PID" -s 1 -f svg -o "$BATS_TEST_TMPDIR/heap.svg"
+    [ ! -e "$BATS_TEST_TMPDIR/heap.svg" ] && [ ! -e "$BATS_TEST_TMPDIR/heap.svg.new" ]
+}
+
+@test "a terminal that goes away ends it as Ctrl-C does: the record is whole" {
+    start_leaks 30
+    "$HKHEAP" record -p "$PID" -o "$PROFILE" 3>&- &
+    local watcher=$!
+    wait_for 10 is_sampled
+    sleep 0.5
+    kill -HUP "$watcher"
+    wait "$watcher" || fail "it ended with $?"
+    jq -e '.partial == null and (.sites | length) >= 1' "$PROFILE"
+}
+
+@test "a program and a library of another mount namespace, and deleted ones, have their names" {
+    local folder="$BATS_TEST_TMPDIR/elsewhere"
+    mkdir "$folder"
+    # shellcheck disable=SC2016
+    unshare --mount sh -c 'mount -t tmpfs none "$1" && cp "$2" "$1/hidden" && cp "$3" "$1/libhakmem.so" &&
+        LD_PRELOAD=$1/libhakmem.so exec "$1/hidden" 30' sh "$folder" "$(hk_test_program hkheap/leaks)" "$LIBRARY" >/dev/null 3>&- &
+    PID=$!
+    STARTED+=" $PID"
+    wait_for 10 grep -q "$folder/libhakmem.so" "/proc/$PID/maps"
+    recorded 0.5
+    jq -e '[.sites[0].frames[] | select(.file == "hidden") | .function] | index("main") != null' "$PROFILE" || fail "$(cat "$PROFILE")"
+    cp "$(hk_test_program hkheap/leaks)" "$SHARED/gone"
+    LD_PRELOAD=$LIBRARY "$SHARED/gone" 30 >/dev/null 3>&- &
+    PID=$!
+    STARTED+=" $PID"
+    wait_for 10 grep -q "$LIBRARY" "/proc/$PID/maps"
+    rm "$SHARED/gone"
+    recorded 0.5
+    jq -e '[.sites[0].frames[].function] | index("main") != null and .[-1] == "_start"' "$PROFILE" || fail "$(cat "$PROFILE")"
 }

@@ -152,6 +152,18 @@ adds_up() {
     said '.rss_bytes < 300e6 and .live_bytes > 250e3 and .live_bytes < 400e3'
 }
 
+@test "a process whose main thread has ended adds up" {
+    local rss tid
+    hold headless
+    explain "$PID"
+    for tid in /proc/"$PID"/task/*; do
+        tid=${tid##*/}
+        [ "$tid" = "$PID" ] || rss=$(($(awk '/^Rss:/ { print $2 }' "/proc/$tid/smaps_rollup") * 1024))
+    done
+    within 1 "$(number '[.resident[]] | add')" "$rss" || fail "$(number '[.resident[]] | add') of $rss" "$(cat "$SAID")"
+    said ".pid == $PID and .comm == \"holder\" and .partial == false and .live_bytes > 1e7"
+}
+
 @test "redis adds up" {
     require_command redis-server
     env "LD_PRELOAD=$HAKMEM_LIB" redis-server --port 0 --unixsocket "$BATS_TEST_TMPDIR/socket" --save "" --enable-debug-command local \

@@ -9,6 +9,7 @@
  *   holder mixed       blocks of all sizes, half of them freed again
  *   holder hoard       the same, and a thread that freed 4 MB of blocks and sleeps
  *   holder disaster    gigabytes of 16-byte blocks freed but for the first of each 64 KiB: some 278 KB live
+ *   holder headless    mixed; the main thread has ended, another answers
  *   holder exec|fork   ready, then calls exec, or forks, again and again */
 #include <malloc.h>
 #include <pthread.h>
@@ -126,25 +127,10 @@ static void fork_on(void)
     }
 }
 
-int main(int argc, char **argv)
+static void *obey(void *arg)
 {
     char line[32];
-    const char *kind = argc > 1 ? argv[1] : "";
-    if (strcmp(kind, "exec") == 0)
-        exec_on(argv);
-    if (strcmp(kind, "disaster") == 0)
-        hold_disaster();
-    else
-        hold_mixed();
-    if (strcmp(kind, "hoard") == 0)
-        start_hoarder();
-    if (strcmp(kind, "fork") == 0)
-        fork_on();
-    answer("ready\n", 0);
-    for (;;) {
-        ssize_t length = read(STDIN_FILENO, line, sizeof line - 1);
-        if (length <= 0)
-            return 0;
+    for (ssize_t length; (length = read(STDIN_FILENO, line, sizeof line - 1)) > 0;) {
         line[length] = '\0';
         if (strcmp(line, "trim\n") == 0) {
             size_t before = rss_bytes();
@@ -160,4 +146,37 @@ int main(int argc, char **argv)
             fail("what is '%s'?", line);
         }
     }
+    exit(0);
+    return arg;
+}
+
+static void *obey_alone(void *leader)
+{
+    pthread_join(*(pthread_t *)leader, NULL);
+    answer("ready\n", 0);
+    return obey(NULL);
+}
+
+int main(int argc, char **argv)
+{
+    static pthread_t leader;
+    pthread_t follower;
+    const char *kind = argc > 1 ? argv[1] : "";
+    if (strcmp(kind, "exec") == 0)
+        exec_on(argv);
+    if (strcmp(kind, "disaster") == 0)
+        hold_disaster();
+    else
+        hold_mixed();
+    if (strcmp(kind, "hoard") == 0)
+        start_hoarder();
+    if (strcmp(kind, "fork") == 0)
+        fork_on();
+    if (strcmp(kind, "headless") == 0) {
+        leader = pthread_self();
+        require(pthread_create(&follower, NULL, obey_alone, &leader) == 0, "pthread_create");
+        pthread_exit(NULL);
+    }
+    answer("ready\n", 0);
+    obey(NULL);
 }

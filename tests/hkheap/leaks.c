@@ -3,6 +3,7 @@
  *
  *   leaks SECONDS     every ms: 1 block of 40,000 bytes that is kept by keep_for_ever() up to 4,000 of them, and 20 blocks of 2,000 bytes
  *                     that churn() frees 10 ms later; a thread does the latter too. Prints what is kept, in bytes, at the end.
+ *   leaks grow      waits for a line, makes a block of 64 KiB and lets it grow to 256 MiB, 64 KiB at a time, and shrink to 128 MiB; "done"
  *   leaks burst       waits for a line, allocates and frees 1,000,000 blocks of 2,000 bytes as fast as it can, says so, and sleeps */
 #include <pthread.h>
 
@@ -52,13 +53,31 @@ static int burst(void)
     return 0;
 }
 
+static int grow_on(void)
+{
+    puts("ready");
+    fflush(stdout);
+    getchar();
+    char *block = take(65536);
+    for (size_t size = 2 * 65536; size <= 256 * MIB; size += 65536)
+        require((block = realloc(block, size)) != NULL, "realloc");
+    for (size_t size = 256 * MIB; size >= 128 * MIB; size -= MIB)
+        require((block = realloc(block, size)) != NULL, "realloc");
+    puts("done");
+    fflush(stdout);
+    sleep_us(30000000);
+    return *block;
+}
+
 int main(int argc, char **argv)
 {
     static void *kept[4000];
     void *ring[200] = {NULL};
     pthread_t thread;
     size_t count = 0;
-    require(argc == 2, "usage: leaks SECONDS|burst");
+    require(argc == 2, "usage: leaks SECONDS|burst|grow");
+    if (strcmp(argv[1], "grow") == 0)
+        return grow_on();
     if (strcmp(argv[1], "burst") == 0)
         return burst();
     uint64_t end = now_ms() + strtoull(argv[1], NULL, 10) * 1000;

@@ -2,10 +2,12 @@
 #include <argp.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -89,11 +91,14 @@ static error_t take_option(int key, char *text, struct argp_state *state)
     struct options *options = state->input;
     char *end;
     int index;
+    long number;
     switch (key) {
     case 'p':
-        options->pid = (pid_t)strtol(text, &end, 10);
-        if (*end != '\0' || options->pid <= 0)
-            argp_error(state, "%s is no process number", text);
+        errno = 0;
+        number = strtol(text, &end, 10);
+        if (*end != '\0' || text[0] < '0' || text[0] > '9' || number <= 0 || number > INT_MAX || errno != 0)
+            argp_error(state, "'%s' is no process number", text);
+        options->pid = (pid_t)number;
         break;
     case 's':
         options->seconds = positive(state, text);
@@ -180,15 +185,35 @@ static bool write_to(FILE *out, struct profile *profile, const struct options *o
     return fflush(out) == 0 && ferror(out) == 0;
 }
 
+/* A device, a pipe or a link stays what it is. */
+static bool is_written_in_place(const char *path)
+{
+    struct stat status;
+    return lstat(path, &status) == 0 && !S_ISREG(status.st_mode);
+}
+
+static bool write_in_place(struct profile *profile, const struct options *options, enum format format)
+{
+    FILE *out = fopen(options->output, "we");
+    bool written = out != NULL && write_to(out, profile, options, format);
+    written = (out == NULL || fclose(out) == 0) && written;
+    if (!written)
+        complain("can't write %s: %s", options->output, strerror(errno));
+    return written;
+}
+
 /* To a file beside it first, so that a reader never finds half of one. */
 static bool write_file(struct profile *profile, const struct options *options, enum format format)
 {
     char *beside;
+    if (is_written_in_place(options->output))
+        return write_in_place(profile, options, format);
     if (asprintf(&beside, "%s.new", options->output) < 0) {
         complain("out of memory");
         return false;
     }
-    FILE *out = fopen(beside, "we");
+    unlink(beside); /* of one that was killed; another's link is not followed */
+    FILE *out = fopen(beside, "wex");
     bool written = out != NULL && write_to(out, profile, options, format);
     written = (out == NULL || fclose(out) == 0) && written && rename(beside, options->output) == 0;
     if (!written) {
@@ -297,6 +322,8 @@ int main(int argc, char **argv)
     const struct sigaction action = {.sa_handler = stop};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a write fails instead */
     return options.command <= RECORD ? watch(&options) : show(&options);
 }

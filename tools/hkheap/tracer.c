@@ -188,7 +188,8 @@ static bool begin(struct tracer *tracer)
     unsigned count;
     enum process_found found = library_of_process(tracer->pid, libraries, LIBRARIES_MOST, &count, path);
     process_explain(tracer->pid, found, path);
-    bool attached = found == PROCESS_OK && (tracer->unwinder = unwinder_new(tracer->pid)) != NULL && load(tracer);
+    bool attached = found == PROCESS_OK && process_can_be_watched_alone(tracer->pid) &&
+                    (tracer->unwinder = unwinder_new(tracer->pid)) != NULL && load(tracer);
     for (unsigned i = 0; i < count; i++) {
         attached = attached && attach(tracer, &libraries[i]);
         close(libraries[i].fd);

@@ -9,6 +9,7 @@
 
 #include "complain.h"
 #include "memory.h"
+#include "modules.h"
 #include "safe_text.h"
 
 #define NAME_MOST 400u /* bytes of a function's or file's name */
@@ -103,7 +104,7 @@ static const Dwfl_Thread_Callbacks thread_callbacks = {.next_thread = next_threa
 
 /* Separate debug files are found by build-id and link below /usr/lib/debug. */
 static const Dwfl_Callbacks callbacks = {
-    .find_elf = dwfl_linux_proc_find_elf,
+    .find_elf = modules_find_file,
     .find_debuginfo = dwfl_standard_find_debuginfo,
 };
 
@@ -134,7 +135,7 @@ static Dwfl_Module *module_of(struct unwinder *unwinder, Dwarf_Addr pc)
         if (look == 0) {
             memset(unwinder->known, 0, sizeof unwinder->known);
             dwfl_report_begin_add(unwinder->dwfl);
-            dwfl_linux_proc_report(unwinder->dwfl, unwinder->pid);
+            modules_report(unwinder->dwfl, unwinder->pid);
             dwfl_report_end(unwinder->dwfl, NULL, NULL);
         }
     }
@@ -204,7 +205,7 @@ struct unwinder *unwinder_new(pid_t pid)
     void *runtime = dlopen("libstdc++.so.6", RTLD_LAZY); /* names of C++ functions stay mangled without */
     if (runtime != NULL)
         *(void **)&unwinder->demangle = dlsym(runtime, "__cxa_demangle");
-    if (unwinder->dwfl != NULL && dwfl_linux_proc_report(unwinder->dwfl, pid) == 0 &&
+    if (unwinder->dwfl != NULL && modules_report(unwinder->dwfl, pid) == 0 &&
         dwfl_report_end(unwinder->dwfl, NULL, NULL) == 0 &&
         dwfl_attach_state(unwinder->dwfl, NULL, pid, &thread_callbacks, unwinder))
         return unwinder;

@@ -13,6 +13,7 @@
 
 #include "core.h"
 #include "memory.h"
+#include "process.h"
 
 #define CACHED_PAGES 1024u
 #define CACHED_SIZE 4096u
@@ -161,7 +162,7 @@ static int open_of(pid_t pid, const char *file)
 /* Mappings, and with `pagemap` (else -1) each one's resident pages. smaps tells both sums; its lines are read as they come. */
 static bool read_mappings(struct address_space *space, int pagemap)
 {
-    int fd = open_of(space->pid, pagemap >= 0 ? "smaps" : "maps");
+    int fd = open_of(space->thread, pagemap >= 0 ? "smaps" : "maps");
     FILE *smaps = fd >= 0 ? fdopen(fd, "r") : NULL;
     char *line = NULL;
     size_t size = 0;
@@ -218,8 +219,9 @@ struct address_space *address_space_of_process(pid_t pid, bool residency, char *
 {
     struct address_space *space = new_space();
     space->pid = pid;
+    space->thread = process_thread(pid);
     errno = 0;
-    int pagemap = residency ? open_of(pid, "pagemap") : -1;
+    int pagemap = residency ? open_of(space->thread, "pagemap") : -1;
     bool good = (pagemap >= 0 || !residency) && read_mappings(space, pagemap) && space->mapping_count != 0;
     int reason = errno;
     if (pagemap >= 0)
@@ -302,7 +304,7 @@ bool address_space_read(const struct address_space *space, uint64_t address, voi
     struct iovec local = {.iov_base = out, .iov_len = length};
     struct iovec remote = {.iov_base = (void *)(uintptr_t)address, .iov_len = length};
     return may_read(space, address, length) &&
-           process_vm_readv(space->pid, &local, 1, &remote, 1, 0) == (ssize_t)length;
+           process_vm_readv(space->thread, &local, 1, &remote, 1, 0) == (ssize_t)length;
 }
 
 bool address_space_peek(const struct address_space *space, uint64_t address, void *out, size_t length)

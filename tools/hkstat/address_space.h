@@ -30,6 +30,7 @@ struct mapping {
 };
 
 struct address_space {
+    pid_t thread;             /* of a process: by which /proc knows its memory; see process_thread() */
     pid_t pid;                /* of a core file that of the process that was; 0: not known */
     char name[64];            /* of the program, as the kernel has it: any bytes */
     struct mapping *mappings; /* in order of address */

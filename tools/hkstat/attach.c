@@ -106,9 +106,13 @@ static bool aim_at_process(struct aims *aims, pid_t pid)
     unsigned count;
     enum process_found found = library_of_process(pid, libraries, FILES_PER_PROCESS_MAX, &count, path);
     process_explain(pid, found, path);
+    bool good = found == PROCESS_OK && process_can_be_watched_alone(pid);
     for (unsigned i = 0; i < count; i++)
-        add_aim(aims, &libraries[i], pid, false);
-    return found == PROCESS_OK;
+        if (good)
+            add_aim(aims, &libraries[i], pid, false);
+        else
+            close(libraries[i].fd);
+    return good;
 }
 
 /* Many programs map such, and hardly one is a library. */

@@ -1,5 +1,6 @@
 #include "process.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -36,15 +37,52 @@ bool process_start_time(pid_t pid, uint64_t *start_time)
     return true;
 }
 
+static bool has_memory(pid_t thread)
+{
+    char name[64], target[1];
+    snprintf(name, sizeof name, "/proc/%d/exe", (int)thread);
+    return readlink(name, target, sizeof target) >= 0 || errno != ENOENT;
+}
+
+pid_t process_thread(pid_t pid)
+{
+    char name[64];
+    if (has_memory(pid))
+        return pid;
+    snprintf(name, sizeof name, "/proc/%d/task", (int)pid);
+    DIR *tasks = opendir(name);
+    pid_t found = pid;
+    for (struct dirent *entry; found == pid && tasks != NULL && (entry = readdir(tasks)) != NULL;) {
+        pid_t thread = (pid_t)atoi(entry->d_name);
+        if (thread > 0 && thread != pid && has_memory(thread))
+            found = thread;
+    }
+    if (tasks != NULL)
+        closedir(tasks);
+    return found;
+}
+
+bool process_can_be_watched_alone(pid_t pid)
+{
+    if (process_thread(pid) == pid)
+        return true;
+    complain("process %d can't be watched by its number, since its main thread has ended; hkstat attach --library FILE "
+             "watches all that "
+             "have the library",
+             (int)pid);
+    return false;
+}
+
 /* A file mapped by a process, as /proc/PID/maps tells it. */
 struct mapped_file {
     unsigned long long from, to; /* the mapping's addresses */
     dev_t device;
     ino_t inode;
+    bool is_executable; /* the mapping */
     char path[PATH_MAX];
 };
 
-/* "FROM-TO PERMISSIONS OFFSET MAJOR:MINOR INODE PATH": false unless it is of an executable mapping of a file. */
+/* "FROM-TO PERMISSIONS OFFSET MAJOR:MINOR INODE PATH": false unless it is of a file. */
 static bool parse_mapping(const char *line, struct mapped_file *file)
 {
     char permissions[5];
@@ -53,10 +91,11 @@ static bool parse_mapping(const char *line, struct mapped_file *file)
     int path = 0;
     if (sscanf(line, "%llx-%llx %4s %*x %x:%x %llu %n", &file->from, &file->to, permissions, &major_number,
                &minor_number, &inode, &path) != 6 ||
-        path == 0 || permissions[2] != 'x' || inode == 0 || line[path] != '/')
+        path == 0 || inode == 0 || line[path] != '/')
         return false;
     file->device = makedev(major_number, minor_number);
     file->inode = (ino_t)inode;
+    file->is_executable = permissions[2] == 'x';
     snprintf(file->path, sizeof file->path, "%.*s", (int)strcspn(line + path, "\n"), line + path);
     return true;
 }
@@ -153,7 +192,7 @@ static void note_problem(struct search *search, enum process_found problem, cons
         return;
     search->problem = problem;
     search->sure = sure;
-    snprintf(search->path, HK_PATH_LENGTH, "%s", path);
+    snprintf(search->path, HK_PATH_LENGTH, "%.*s", (int)HK_PATH_LENGTH - 1, path);
 }
 
 static void look_into(struct search *search, const struct mapped_file *file)
@@ -178,21 +217,49 @@ static void look_into(struct search *search, const struct mapped_file *file)
         note_problem(search, PROCESS_WITHOUT_PROBES, file->path, true);
 }
 
+/* Its memory map; NULL with errno. */
+static FILE *open_maps(pid_t thread)
+{
+    char name[64];
+    snprintf(name, sizeof name, "/proc/%d/maps", (int)thread);
+    return fopen(name, "re");
+}
+
+int process_open_mapped(pid_t pid, uint64_t address, char *path)
+{
+    pid_t thread = process_thread(pid);
+    struct mapped_file file;
+    enum process_found denied;
+    FILE *maps = open_maps(thread);
+    char *line = NULL;
+    size_t size = 0;
+    int fd = -1;
+    while (maps != NULL && getline(&line, &size, maps) > 0)
+        if (parse_mapping(line, &file) && address >= file.from && address < file.to) {
+            fd = open_mapped(thread, &file, &denied);
+            snprintf(path, HK_PATH_LENGTH, "%.*s", (int)HK_PATH_LENGTH - 1, file.path);
+            break;
+        }
+    free(line);
+    if (maps != NULL)
+        fclose(maps);
+    return fd;
+}
+
 enum process_found library_of_process(pid_t pid, struct library *libraries, unsigned most, unsigned *count, char *path)
 {
     struct search search = {
-        .pid = pid, .libraries = libraries, .most = most, .problem = PROCESS_NO_LIBRARY, .path = path};
+        .pid = process_thread(pid), .libraries = libraries, .most = most, .problem = PROCESS_NO_LIBRARY, .path = path};
     struct mapped_file file;
-    char name[64], *line = NULL;
+    char *line = NULL;
     size_t size = 0;
     *count = 0;
     path[0] = '\0';
-    snprintf(name, sizeof name, "/proc/%d/maps", (int)pid);
-    FILE *maps = fopen(name, "re");
+    FILE *maps = open_maps(search.pid);
     if (maps == NULL)
         return errno == EACCES || errno == EPERM ? PROCESS_CLOSED : PROCESS_NONE;
     while (getline(&line, &size, maps) > 0)
-        if (parse_mapping(line, &file) && !seen_before(&search, &file))
+        if (parse_mapping(line, &file) && file.is_executable && !seen_before(&search, &file))
             look_into(&search, &file);
     bool failed = ferror(maps) != 0;
     free(line);

@@ -11,6 +11,17 @@
 /* When the process began, in nanoseconds since boot, in whole clock ticks. False: there is no such process. */
 bool process_start_time(pid_t pid, uint64_t *start_time);
 
+/* The thread by which /proc and process_vm_readv(2) know the process's memory: `pid` itself, but another thread's number where the main
+ * thread has ended (pthread_exit in main), of which nothing is left. Of a process without memory: pid. */
+pid_t process_thread(pid_t pid);
+
+/* Whether the kernel can watch it and no other: it can't where the main thread has ended. False after a message that says what to do. */
+bool process_can_be_watched_alone(pid_t pid);
+
+/* Open the file that the process has mapped at an address, in whatever mount namespace, deleted or not. Its path, as the process has
+ * it, to path, of HK_PATH_LENGTH bytes. -1: there is none, or it may not be read. */
+int process_open_mapped(pid_t pid, uint64_t address, char *path);
+
 /* What a look into a process gave. */
 enum process_found {
     PROCESS_OK,

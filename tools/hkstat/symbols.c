@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "memory.h"
+#include "modules.h"
 #include "process.h"
 #include "safe_text.h"
 #include "tick.h"
@@ -27,7 +28,7 @@ static int no_debug_file(Dwfl_Module *module, void **data, const char *name, Dwa
 }
 
 static const Dwfl_Callbacks callbacks = {
-    .find_elf = dwfl_linux_proc_find_elf,
+    .find_elf = modules_find_file,
     .find_debuginfo = no_debug_file,
 };
 
@@ -41,7 +42,7 @@ struct symbols *symbols_of(const struct hk_process_key *process)
         return symbols;
     symbols->dwfl = dwfl_begin(&callbacks);
     if (symbols->dwfl != NULL &&
-        (dwfl_linux_proc_report(symbols->dwfl, pid) != 0 || dwfl_report_end(symbols->dwfl, NULL, NULL) != 0)) {
+        (modules_report(symbols->dwfl, pid) != 0 || dwfl_report_end(symbols->dwfl, NULL, NULL) != 0)) {
         dwfl_end(symbols->dwfl);
         symbols->dwfl = NULL;
     }
