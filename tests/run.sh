@@ -261,7 +261,8 @@ lane_beside() {
     log=$scratch/log-beside
     renice -n 10 "$BASHPID" >/dev/null
     other_builds
-    HAKMEM_BUILD=$HAKMEM_BUILD-beside HAKMEM_LIB=$HAKMEM_BUILD-beside/libhakmem.so
+    HAKMEM_BUILD+=-beside
+    HAKMEM_LIB=$HAKMEM_BUILD/libhakmem.so
     build_one release || return 0
     bats_files "${beside[@]}"
 }
