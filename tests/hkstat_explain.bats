@@ -242,6 +242,16 @@ open(sys.argv[2], "wb").write(data)' "$core" "$cut" "$seed"
     [ "$status" -eq 1 ] && [[ "$output" == "hkstat explain: can't read /nowhere: No such file or directory" ]] || fail "$output"
 }
 
+@test "a core whose segments overlap, end where addresses end, or are larger than the memory: an error at once" {
+    local kind core="$BATS_TEST_TMPDIR/core"
+    for kind in top overlap sparse many; do
+        python3 "$HAKMEM_SOURCE/tests/explain/hostile_core.py" "$kind" "$core"
+        run timeout 20 "$HKSTAT" explain --core "$core"
+        [ "$status" -eq 1 ] && [[ "$output" == "hkstat explain: "*core* ]] && [[ "$output" != *"can't map"* ]] || fail "$kind: $status: $output"
+        rm "$core"
+    done
+}
+
 @test "the picture and the map show every SuperSlab" {
     local svg="$BATS_TEST_TMPDIR/picture.svg" count
     hold mixed

@@ -337,6 +337,8 @@ static struct span common(struct span a, struct span b)
 uint64_t address_space_resident(const struct address_space *space, struct span span)
 {
     uint64_t bytes = 0;
+    if (span.to <= span.from) /* whoever told of it lies */
+        return 0;
     for (size_t i = first_resident(space, span.from); i < space->resident_count && space->resident[i].from < span.to;
          i++) {
         struct span part = common(space->resident[i], span);

@@ -16,8 +16,9 @@
 #include "memory.h"
 
 #define PAGE_BYTES ((uint64_t)4096)
+#define ADDRESSES_END (UINT64_MAX - PAGE_BYTES) /* behind it the end of a page would wrap */
 
-/* A part of memory that lies in the file. */
+/* A part of memory that lies in the file: none overlaps another. */
 struct part {
     struct span span;
     uint64_t offset; /* in the file */
@@ -26,6 +27,7 @@ struct part {
 struct core {
     const char *bytes; /* the whole file, mapped */
     uint64_t length;
+    int fd;             /* until it is read */
     struct part *parts; /* in order of address */
     size_t part_count;
 };
@@ -53,6 +55,33 @@ static int by_mapping(const void *a, const void *b)
     return left->span.from < right->span.from ? -1 : left->span.from > right->span.from;
 }
 
+/* Put in order, and without those that begin before the one in front has ended: no kernel writes such. */
+static void part_parts(struct core *core, struct address_space *space)
+{
+    size_t kept = 0;
+    if (core->part_count != 0)
+        qsort(core->parts, core->part_count, sizeof *core->parts, by_address);
+    for (size_t i = 0; i < core->part_count; i++)
+        if (kept == 0 || core->parts[kept - 1].span.to <= core->parts[i].span.from)
+            core->parts[kept++] = core->parts[i];
+    space->is_cut = space->is_cut || kept != core->part_count;
+    core->part_count = kept;
+}
+
+static void part_mappings(struct address_space *space)
+{
+    size_t kept = 0;
+    if (space->mapping_count != 0)
+        qsort(space->mappings, space->mapping_count, sizeof *space->mappings, by_mapping);
+    for (size_t i = 0; i < space->mapping_count; i++)
+        if (kept == 0 || space->mappings[kept - 1].span.to <= space->mappings[i].span.from)
+            space->mappings[kept++] = space->mappings[i];
+        else
+            free(space->mappings[i].path);
+    space->is_cut = space->is_cut || kept != space->mapping_count;
+    space->mapping_count = kept;
+}
+
 /* What the file has of each segment; the rest of it was not dumped, or was cut off. */
 static bool read_segments(struct core *core, struct address_space *space, Elf *elf)
 {
@@ -63,7 +92,8 @@ static bool read_segments(struct core *core, struct address_space *space, Elf *e
     for (size_t i = 0; i < count; i++) {
         if (gelf_getphdr(elf, (int)i, &segment) == NULL)
             return false;
-        if (segment.p_type != PT_LOAD || segment.p_memsz == 0 || segment.p_vaddr + segment.p_memsz < segment.p_vaddr)
+        if (segment.p_type != PT_LOAD || segment.p_memsz == 0 || segment.p_vaddr >= ADDRESSES_END ||
+            segment.p_memsz > ADDRESSES_END - segment.p_vaddr)
             continue;
         address_space_add_mapping(space, (struct span){segment.p_vaddr, segment.p_vaddr + segment.p_memsz});
         uint64_t there = segment.p_offset < core->length ? core->length - segment.p_offset : 0;
@@ -75,18 +105,32 @@ static bool read_segments(struct core *core, struct address_space *space, Elf *e
         if (length != 0)
             add_part(core, (struct part){{segment.p_vaddr, segment.p_vaddr + length}, segment.p_offset});
     }
-    qsort(core->parts, core->part_count, sizeof *core->parts, by_address);
-    qsort(space->mappings, space->mapping_count, sizeof *space->mappings, by_mapping);
+    part_parts(core, space);
+    part_mappings(space);
     return core->part_count != 0;
 }
 
-static void find_resident(const struct core *core, struct address_space *space)
+/* Where the file holds bytes again, and from there on a hole: `otherwise` where it can't be told. */
+static uint64_t seek(const struct core *core, uint64_t offset, int whence, uint64_t otherwise)
 {
-    uint64_t end = 0; /* parts that overlap are hostile */
-    for (size_t i = 0; i < core->part_count; i++) {
-        const struct part *part = &core->parts[i];
-        uint64_t at = part->span.from > end ? part->span.from : end;
-        while (at < part->span.to) {
+    off_t found = lseek(core->fd, (off_t)offset, whence);
+    return found >= 0 ? (uint64_t)found : errno == ENXIO ? core->length : otherwise;
+}
+
+/* The kernel leaves holes in the file for pages of zeros, and there may be more of these than could be read. */
+static void find_resident_of(const struct core *core, const struct part *part, struct address_space *space)
+{
+    uint64_t length = part->span.to - part->span.from, from, to;
+    for (uint64_t at = part->span.from; at < part->span.to;) {
+        from = seek(core, part->offset + (at - part->span.from), SEEK_DATA, part->offset + (at - part->span.from));
+        to = seek(core, from, SEEK_HOLE, core->length);
+        if (from >= part->offset + length)
+            return;
+        uint64_t data = part->span.from + (from - part->offset), end = part->span.to;
+        if (to - part->offset < length)
+            end = part->span.from + (to - part->offset);
+        data -= data % PAGE_BYTES;
+        for (at = data > at ? data : at; at < end;) {
             uint64_t next = at - at % PAGE_BYTES + PAGE_BYTES;
             if (next > part->span.to)
                 next = part->span.to;
@@ -94,8 +138,6 @@ static void find_resident(const struct core *core, struct address_space *space)
                 address_space_add_resident(space, (struct span){at, next});
             at = next;
         }
-        if (end < part->span.to)
-            end = part->span.to;
     }
 }
 
@@ -121,7 +163,7 @@ static void read_files(struct address_space *space, const char *desc, size_t len
     for (uint64_t i = 0; i < head[0] && path < end; i++) {
         const char *stop = memchr(path, '\0', (size_t)(end - path));
         memcpy(entry, desc + sizeof head + i * sizeof entry, sizeof entry);
-        if (stop == NULL || entry[1] <= entry[0])
+        if (stop == NULL || entry[1] <= entry[0] || entry[1] > ADDRESSES_END)
             break;
         struct mapping *mapping = beginning_at(space, count, entry[0]);
         if (mapping == NULL)
@@ -133,7 +175,7 @@ static void read_files(struct address_space *space, const char *desc, size_t len
         }
         path = stop + 1;
     }
-    qsort(space->mappings, space->mapping_count, sizeof *space->mappings, by_mapping);
+    part_mappings(space);
 }
 
 static void read_notes(struct address_space *space, Elf *elf)
@@ -149,12 +191,13 @@ static void read_notes(struct address_space *space, Elf *elf)
         Elf_Data *data = elf_getdata_rawchunk(elf, (int64_t)segment.p_offset, segment.p_filesz, ELF_T_NHDR);
         for (size_t at = 0; data != NULL && (next = gelf_getnote(data, at, &note, &name, &desc)) > 0; at = next) {
             const char *bytes = (const char *)data->d_buf + desc;
-            const struct elf_prpsinfo *info = (const void *)bytes;
+            struct elf_prpsinfo info;
             if (note.n_type == NT_FILE)
                 read_files(space, bytes, note.n_descsz);
-            if (note.n_type == NT_PRPSINFO && note.n_descsz >= sizeof *info) {
-                memcpy(space->name, info->pr_fname, sizeof info->pr_fname);
-                space->pid = info->pr_pid;
+            if (note.n_type == NT_PRPSINFO && note.n_descsz >= sizeof info) {
+                memcpy(&info, bytes, sizeof info);
+                memcpy(space->name, info.pr_fname, sizeof info.pr_fname);
+                space->pid = info.pr_pid;
             }
         }
     }
@@ -170,7 +213,8 @@ static bool read_core(struct core *core, struct address_space *space, const char
     bool good = is_core && read_segments(core, space, elf);
     if (good) {
         read_notes(space, elf);
-        find_resident(core, space);
+        for (size_t i = 0; i < core->part_count; i++)
+            find_resident_of(core, &core->parts[i], space);
     } else {
         snprintf(error, ADDRESS_SPACE_ERROR_SIZE, "%s %s", path,
                  is_core ? "holds no memory: it was cut off, or is damaged" : "is no core file of this machine");
@@ -183,13 +227,14 @@ struct core *core_open(const char *path, struct address_space *space, char *erro
 {
     struct stat status;
     struct core *core = grow(NULL, 1, sizeof *core);
-    *core = (struct core){0};
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    *core = (struct core){.fd = fd};
     if (fd < 0 || fstat(fd, &status) != 0 || !S_ISREG(status.st_mode) || status.st_size == 0) {
         snprintf(error, ADDRESS_SPACE_ERROR_SIZE, "can't read %s: %s", path,
                  fd < 0 ? strerror(errno) : "it is no file with anything in it");
     } else {
-        void *bytes = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+        /* Private to libelf's changes, of which there are few: a file may be larger than the memory. */
+        void *bytes = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
         if (bytes == MAP_FAILED) {
             snprintf(error, ADDRESS_SPACE_ERROR_SIZE, "can't map %s: %s", path, strerror(errno));
         } else {
@@ -197,9 +242,10 @@ struct core *core_open(const char *path, struct address_space *space, char *erro
             core->length = (uint64_t)status.st_size;
         }
     }
+    bool good = core->bytes != NULL && read_core(core, space, path, error);
     if (fd >= 0)
         close(fd);
-    if (core->bytes != NULL && read_core(core, space, path, error))
+    if (good)
         return core;
     core_close(core);
     return NULL;

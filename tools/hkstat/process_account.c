@@ -113,7 +113,7 @@ static bool find_in_core(struct address_space *space, struct hk_process_account 
         named = true;
     }
     snprintf(error, ADDRESS_SPACE_ERROR_SIZE, "%s",
-             space->is_cut ? "the core was cut off before what tells where hakmem's account is"
+             space->is_cut ? "the core was cut off, or is damaged, before what tells where hakmem's account is"
              : named       ? "the core has hakmem mapped, but its account can't be found: the file is another by now"
                            : "the core is of no process that used hakmem, or hakmem's file is no longer where it was");
     return false;
