@@ -172,6 +172,20 @@ account_of() {
         "$BATS_TEST_TMPDIR/report" || fail "$(cat "$BATS_TEST_TMPDIR/report")"
 }
 
+@test "bench/watched tells what being sampled costs, under hkheap and by guard pages" {
+    require_command python3
+    local variants=(--variant guard) rows=2
+    if [ "$(id -u)" -eq 0 ] && [ -x "$HAKMEM_BUILD/hkheap" ]; then
+        variants+=(--variant heap)
+        rows=3
+    fi
+    "$HAKMEM_SOURCE/bench/watched" --build "$HAKMEM_BUILD" --rounds 2 --seconds 2 --rate 100000000 "${variants[@]}" >"$BATS_TEST_TMPDIR/report"
+    [ "$(grep -cE '^\| (alone|heap|guard) \| [0-9.]+ \| (-?[0-9.]+ \(-?[0-9.]+\.\.-?[0-9.]+\))? ?\|$' "$BATS_TEST_TMPDIR/report")" -eq "$rows" ] ||
+        fail "$(cat "$BATS_TEST_TMPDIR/report")"
+    run "$HAKMEM_SOURCE/bench/watched" --build "$HAKMEM_BUILD" --rounds 1
+    [ "$status" -eq 2 ]
+}
+
 @test "bench/misuse counts who stops what" {
     run --separate-stderr "$HAKMEM_SOURCE/bench/misuse" --build "$HAKMEM_BUILD" --kind double_free_after_100 --kind free_stack
     [ "$status" -eq 0 ] || fail "$stderr"
