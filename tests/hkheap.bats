@@ -184,6 +184,34 @@ while time.time() < end:
     jq -e '.sites[0].frames[-2].file | startswith("libc.so")' "$PROFILE" # the stack is whole
 }
 
+@test "a stripped program's names come from its separate debug file, found by its link or by its build-id" {
+    local program="$SHARED/apart" names="$BATS_TEST_TMPDIR/names" id
+    cp "$(hk_test_program hkheap/leaks)" "$program"
+    objcopy --only-keep-debug "$program" "$names"
+    strip "$program"
+    id=$(readelf -n "$program" | sed -n 's/.*Build ID: //p')
+    [ -n "$id" ] || fail "the linker makes no build-ids"
+    LD_PRELOAD=$LIBRARY "$program" 20 >/dev/null 3>&- &
+    PID=$!
+    STARTED+=" $PID"
+    wait_for 10 grep -q "$LIBRARY" "/proc/$PID/maps"
+    # shellcheck disable=SC2016
+    unshare --mount sh -c 'mkdir -p /usr/lib/debug && mount -t tmpfs none /usr/lib/debug && mkdir -p "/usr/lib/debug/.build-id/$1" &&
+        cp "$2" "/usr/lib/debug/.build-id/$1/$3.debug" && exec "$4" record -p "$5" -s 1 -o "$6"' \
+        sh "${id:0:2}" "$names" "${id:2}" "$HKHEAP" "$PID" "$PROFILE"
+    jq -e '.sites[0].frames[0] | (.function | startswith("keep_for_ever")) and .file == "apart"' "$PROFILE" || fail "$(cat "$PROFILE")"
+    recorded 0.5
+    jq -e '[.sites[].frames[] | select(.file == "apart") | .function] | all(. == null)' "$PROFILE" || fail "$(cat "$PROFILE")"
+    mv "$names" "$SHARED/names"
+    (cd "$SHARED" && objcopy --add-gnu-debuglink=names apart linked)
+    LD_PRELOAD=$LIBRARY "$SHARED/linked" 20 >/dev/null 3>&- &
+    PID=$!
+    STARTED+=" $PID"
+    wait_for 10 grep -q "$LIBRARY" "/proc/$PID/maps"
+    recorded 1
+    jq -e '.sites[0].frames[0].function | startswith("keep_for_ever")' "$PROFILE" || fail "$(cat "$PROFILE")"
+}
+
 @test "what can't be done is said" {
     local said
     refuses "no process 4194303" "$HKHEAP" -p 4194303

@@ -69,6 +69,20 @@ expect_sums() {
     expect_sums 10 16k 100 grows # mostly while it grows: each weighs what it was drawn with
 }
 
+@test "a thread that has long been at work is sampled within 1,024 allocations of a class" {
+    start_load late "HAKMEM_CONF=sample:1,sample_rate:0" # each allocation that comes to the slow path
+    wait_for 60 grep -q '^warm' "$facts"
+    start_profile
+    echo >&"$input"
+    wait_for 60 grep -q '^done' "$facts"
+    end_profile
+    exec {input}>&-
+    wait "$pid"
+    local told
+    told=$(sed -nE 's/^@n\[48\]: ([0-9]+)$/\1/p' "$trace")
+    [ "$told" -ge $((5000 - 1024)) ] && [ "$told" -le 5000 ] || fail "$told of 5000 were told" "$(cat "$trace")"
+}
+
 @test "nobody watches: no block is sampled, whatever was before" {
     start_load 2
     start_profile

@@ -1,6 +1,8 @@
 /* sampled.c - threads allocate known numbers of known sizes in every way and free each other's blocks, under a heap profiler.
  *
- * usage: sampled ROUNDS
+ * usage: sampled ROUNDS|late
+ *
+ * late: a thread that has been at work, "warm", waits for a line and allocates 5,000 blocks of 48 bytes, "done".
  *
  * Waits for a line on standard input. Says "SIZE ALLOCATIONS" for each size that was asked for, as often as it was; then waits for
  * another line. Each size is asked for in one way alone, by threads that are born after the first line. */
@@ -79,9 +81,26 @@ static void wait_for_line(void)
         continue;
 }
 
+static int start_late(void)
+{
+    for (unsigned i = 0; i < 1000000; i++)
+        free(take(48));
+    puts("warm");
+    fflush(stdout);
+    wait_for_line();
+    for (unsigned i = 0; i < 5000; i++)
+        free(take(48));
+    puts("done");
+    fflush(stdout);
+    wait_for_line();
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     pthread_t threads[THREADS];
+    if (argc == 2 && strcmp(argv[1], "late") == 0)
+        return start_late();
     require(argc == 2 && (rounds = (unsigned)strtoul(argv[1], NULL, 10)) != 0, "usage: sampled ROUNDS");
     pthread_barrier_init(&barrier, NULL, THREADS);
     wait_for_line();
