@@ -1,12 +1,17 @@
 /* maps.c - fuzzer: what the pinned maps hold, be it of another version or a process's lies. libbpf's calls and the pins are played
- * here; hkstat's reader, and all that shows what it read, are the real ones. Two ticks, and both as a record tells them. */
+ * here; hkstat's readers, and all that shows what they read, are the real ones. Two ticks, and both as a record tells them; the stacks of
+ * callers; what is attached. */
 #include "ticks.h"
 
 #include <bpf/bpf.h>
 #include <errno.h>
 
+#include "../../tools/hkstat/callers.h"
+#include "../../tools/hkstat/commands.h"
+#include "../../tools/hkstat/complain.h"
 #include "../../tools/hkstat/pins.h"
 #include "../../tools/hkstat/reader.h"
+#include "../../tools/hkstat/targets.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -41,6 +46,8 @@ static const struct fake_map {
     {"caps", sizeof(struct hk_class_key), sizeof(struct hk_cap)},
     {"ended", sizeof(struct hk_executable), sizeof(struct hk_ended)},
     {"lost", sizeof(uint32_t), sizeof(uint64_t)},
+    {"stacks", sizeof(struct hk_stack_key), sizeof(struct hk_stack)},
+    {"targets", sizeof(uint32_t), sizeof(struct hk_target)},
 };
 #define MAPS (sizeof maps / sizeof maps[0])
 #define FIRST_FD 1000
@@ -50,7 +57,17 @@ static const struct fake_map *map_of(int fd)
     return &maps[fd - FIRST_FD];
 }
 
-/* ---- what the reader calls ---- */
+/* ---- what the readers call ---- */
+
+void complain_as(const char *name)
+{
+    (void)name;
+}
+
+void complain(const char *format, ...)
+{
+    (void)format;
+}
 
 int __real_close(int fd);
 int __wrap_close(int fd);
@@ -73,6 +90,39 @@ bool pins_refresh(const char *dir)
 {
     (void)dir;
     return number(1) % 2 == 0;
+}
+
+enum pins_state pins_look(const char *dir)
+{
+    (void)dir;
+    return (enum pins_state)(number(1) % (PINS_CLOSED + 1));
+}
+
+bool pins_read_summary(const char *dir, struct hk_summary *summary)
+{
+    (void)dir;
+    make(summary, sizeof *summary);
+    return number(1) != 1;
+}
+
+const char *const probe_names[HK_PROBE_COUNT] = {
+#define HK_PROBE(name, n, args, text) #name,
+#include "probes/hakmem_probes.def"
+#undef HK_PROBE
+};
+
+bool target_is_alive(const struct hk_target *target)
+{
+    return target->start_time % 2 == 0;
+}
+
+int bpf_map_get_next_key(int fd, const void *key, void *next)
+{
+    (void)key;
+    if (left == 0 || number(1) == 1)
+        return -1;
+    make(next, map_of(fd)->key_size);
+    return 0;
 }
 
 int bpf_obj_get_info_by_fd(int fd, void *info, uint32_t *length)
@@ -118,6 +168,27 @@ int bpf_map_lookup_batch(int fd, void *in, void *out, void *keys, void *values, 
 
 /* ---- the fuzzer ---- */
 
+static void read_callers(void)
+{
+    char error[CALLERS_ERROR_SIZE], failure[64];
+    struct callers callers;
+    if (!callers_read("/sys/fs/bpf/hakmem", NULL, &callers, error))
+        return;
+    for (size_t i = 0; i < callers.count; i++)
+        callers_failure(&callers.list[i].key, failure, sizeof failure);
+    callers_free(&callers);
+}
+
+static void read_status(void)
+{
+    static bool quiet;
+    char name[] = "status", *arguments[] = {name, NULL};
+    if (!quiet && freopen("/dev/null", "w", stdout) == NULL)
+        abort();
+    quiet = true;
+    hkstat_status(1, arguments);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char error[READER_ERROR_SIZE];
@@ -138,5 +209,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     tick_free(before);
     tick_free(before_again);
+    read_callers();
+    read_status();
     return 0;
 }

@@ -15,7 +15,7 @@ hk_fuzzer() {
         to=(-ljansson -lz -lm)
         ;;
     maps)
-        of=("$hkstat"/{fields,json_decode,json_encode,output_csv,output_text,columns,tick,safe_text,memory,complain,reader}.c)
+        of=("$hkstat"/{fields,json_decode,json_encode,output_csv,output_text,columns,tick,safe_text,memory,reader,callers,status}.c)
         to=(-ljansson -lm -Wl,--wrap=close)
         ;;
     program) # AddressSanitizer has a malloc of its own
