@@ -12,6 +12,8 @@ setup() {
     resized=(realloc_freed realloc_interior realloc_wild)
     sized=(free_sized_wrong free_sized_next free_sized_smaller free_sized_twice)
     overwritten=(overwrite_free_list)
+    hardened=(overflow_by_one write_after_free)
+    guarded=(read_beyond read_before read_after_free)
     taken=(overwrite_then_take overwrite_int_then_take overwrite_byte_then_take overwrite_second_word_then_take zero_then_take)
 }
 
@@ -24,7 +26,9 @@ all_of() {
     local all
     all=$(printf '%s\n' "${double[@]}" "${interior[@]}" "${foreign[@]}" "${resized[@]}" "${sized[@]}" "${overwritten[@]}" "${taken[@]}" | sort)
     [ "$(python3 "$JUDGE" --list | sort)" = "$all" ]
-    [ "$(cd "$HAKMEM_SOURCE/tests/misuse" && ls -- *.c | sed 's/\.c$//' | sort)" = "$all" ]
+    [ "$(python3 "$JUDGE" --list-configured)" = "$(printf '%s\n' "${hardened[@]}" "${guarded[@]}")" ]
+    [ "$(cd "$HAKMEM_SOURCE/tests/misuse" && ls -- *.c | sed 's/\.c$//' | sort)" = \
+        "$(printf '%s\n' "$all" "${hardened[@]}" "${guarded[@]}" | sort)" ]
 }
 
 @test "a double free is caught: at once, after other frees, across threads" {
@@ -49,6 +53,10 @@ all_of() {
 
 @test "a free block that the program wrote to is named when it is to be handed out, or its list is cut or drained" {
     all_of "${overwritten[@]}" "${taken[@]}"
+}
+
+@test "what only hardened mode and guard pages catch" {
+    all_of "${hardened[@]}" "${guarded[@]}"
 }
 
 # reaches TEXT KIND SIZE...: SIGABRT, with that line and the address, and nothing else said.

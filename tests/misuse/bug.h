@@ -31,6 +31,15 @@ static inline void *listed_block(size_t size)
     return block_of(listed_size(size));
 }
 
+#define PAGE ((uintptr_t)4096)
+
+/* One that guard:1 has guarded: a thread's first of a class can't be. */
+static inline void *guarded_block(size_t size)
+{
+    opaque(block_of(size));
+    return block_of(size);
+}
+
 /* Says which address is misused next: a line that must arrive. */
 static inline void *announce(void *ptr)
 {
