@@ -137,7 +137,7 @@ while time.time() < end:
     wait_for 10 grep -q ready "$FACTS"
     "$HKHEAP" record -p "$PID" -o "$PROFILE" 3>&- &
     watcher=$!
-    wait_for 20 sh -c "bpftool prog | grep -q heap_alloc"
+    wait_for 20 is_sampled
     sleep 1
     echo >&"$line"
     wait_for 60 grep -q done "$FACTS"
@@ -164,10 +164,10 @@ while time.time() < end:
     start_leaks 8
     "$HKHEAP" -p "$PID" >/dev/null 3>&- &
     local watcher=$!
-    wait_for 10 sh -c "bpftool prog | grep -q heap_alloc"
+    wait_for 10 is_sampled
     kill -KILL "$watcher"
     ! wait "$watcher"
-    wait_for 10 sh -c "! bpftool prog | grep -q heap_alloc"
+    wait_for 10 eval '! is_sampled'
     wait "$PID"
     [ "$(tail -n 1 "$FACTS")" -ge 40000 ]
 }

@@ -27,10 +27,10 @@ start_profile() {
         usdt:$HAKMEM_LIB:otel_memory:alloc {
             @n[arg1] = count(); @weight[arg1] = sum(arg2); @square[arg1] = sum(arg2 * (arg2 - arg1));
             if (@live[arg0]) { @twice = count(); }
-            @live[arg0] = 1; }
+            @live[arg0] = arg1; }
         usdt:$HAKMEM_LIB:otel_memory:free {
-            @frees = count();
             if (!@live[arg0]) { @unknown = count(); }
+            @frees[@live[arg0]] = count();
             delete(@live[arg0]); }" >"$trace" 2>&1 3>&- &
     tracer=$!
     wait_for 30 grep -q attached "$trace" || fail "$(cat "$trace")"
