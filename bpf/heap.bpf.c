@@ -12,7 +12,8 @@
 #define TOLD_MOST (1u << 20)
 
 /* Set by the reader. */
-const volatile uint32_t target = 0; /* thread group, in the initial namespace */
+const volatile uint32_t target =
+    0; /* thread group, in the initial namespace; 0: its number there is not known, the link knows it */
 
 struct {
     __uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -54,6 +55,11 @@ static __always_inline uint32_t thinning(void)
                              : 0;
 }
 
+static __always_inline int is_target(void)
+{
+    return target == 0 || bpf_get_current_pid_tgid() >> 32 == target;
+}
+
 static __always_inline void keep_registers(struct hk_heap_alloc *event, struct pt_regs *ctx)
 {
     const uint64_t *words = (const uint64_t *)ctx;
@@ -71,7 +77,7 @@ static __always_inline void keep_registers(struct hk_heap_alloc *event, struct p
 SEC("uprobe")
 int heap_alloc(struct pt_regs *ctx)
 {
-    if (bpf_get_current_pid_tgid() >> 32 != target)
+    if (!is_target())
         return 0;
     uint32_t times = thinning();
     if (times > 1 && bpf_get_prandom_u32() % times != 0) {
@@ -111,7 +117,7 @@ int heap_alloc(struct pt_regs *ctx)
 SEC("uprobe")
 int heap_free(struct pt_regs *ctx)
 {
-    if (bpf_get_current_pid_tgid() >> 32 != target)
+    if (!is_target())
         return 0;
     uint64_t address = PT_REGS_PARM1(ctx);
     if (bpf_map_delete_elem(&heap_told, &address) != 0)

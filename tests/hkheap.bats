@@ -158,6 +158,12 @@ while time.time() < end:
     wait_for 10 grep -q "$LIBRARY" "/proc/$PID/maps"
     run "$HKHEAP" -p "$PID" -s 30
     [ "$status" -eq 0 ] && [[ "$output" == *"PARTIAL: the process ended, or called exec"* ]] || fail "$output"
+    LD_PRELOAD=$LIBRARY sh -c 'for i in $(seq 30); do sleep 0.1; done; exec sh -c "sleep 20; :"' 3>&- & # the same program again
+    PID=$!
+    STARTED+=" $PID"
+    wait_for 10 grep -q "$LIBRARY" "/proc/$PID/maps"
+    run "$HKHEAP" -p "$PID" -s 15
+    [ "$status" -eq 0 ] && [[ "$output" == *"PARTIAL: the process ended, or called exec"* ]] || fail "$output"
 }
 
 @test "hkheap killed: nothing is left, and the process goes on" {
@@ -276,12 +282,14 @@ while time.time() < end:
     start_leaks 30
     local other="$BATS_TEST_TMPDIR/other" reader
     ln -s "$other" "$BATS_TEST_TMPDIR/link"
-    ln -s "$other" "$PROFILE.new" # another's: it is not written through
     "$HKHEAP" record -p "$PID" -s 0.3 -o "$BATS_TEST_TMPDIR/link"
     [ -L "$BATS_TEST_TMPDIR/link" ] && jq -e '.version == 1' "$other"
     rm "$other"
+    echo old >"$PROFILE"
+    chmod 640 "$PROFILE"
     recorded 0.3
-    jq -e '.version == 1' "$PROFILE" && [ ! -e "$other" ] && [ ! -e "$PROFILE.new" ]
+    jq -e '.version == 1' "$PROFILE" && [ ! -e "$other" ] && [ "$(stat -c %a "$PROFILE")" = 640 ]
+    (umask 027 && "$HKHEAP" record -p "$PID" -s 0.3 -o "$BATS_TEST_TMPDIR/fresh") && [ "$(stat -c %a "$BATS_TEST_TMPDIR/fresh")" = 640 ]
     mkfifo "$BATS_TEST_TMPDIR/pipe"
     cat "$BATS_TEST_TMPDIR/pipe" >"$other" 3>&- &
     reader=$!
@@ -293,7 +301,8 @@ while time.time() < end:
     [ -c "$BATS_TEST_TMPDIR/full" ]
     ulimit -f 1
     refuses "File too large" "$HKHEAP" -p "$PID" -s 1 -f svg -o "$BATS_TEST_TMPDIR/heap.svg"
-    [ ! -e "$BATS_TEST_TMPDIR/heap.svg" ] && [ ! -e "$BATS_TEST_TMPDIR/heap.svg.new" ]
+    ! compgen -G "$BATS_TEST_TMPDIR/*.svg*"
+    ! compgen -G "$PROFILE.*"
 }
 
 @test "a terminal that goes away ends it as Ctrl-C does: the record is whole" {
@@ -305,6 +314,37 @@ while time.time() < end:
     kill -HUP "$watcher"
     wait "$watcher" || fail "it ended with $?"
     jq -e '.partial == null and (.sites | length) >= 1' "$PROFILE"
+    rm "$PROFILE"
+    nohup "$HKHEAP" record -p "$PID" -o "$PROFILE" >/dev/null 2>&1 3>&- &
+    watcher=$!
+    wait_for 10 is_sampled
+    kill -HUP "$watcher"
+    sleep 0.5
+    end_child TERM "$watcher" || fail "it ended with $?"
+    [ -e "$PROFILE" ]
+}
+
+@test "a disk that is full for a while costs a record nothing but the time" {
+    local disk="$BATS_TEST_TMPDIR/disk"
+    mkdir "$disk"
+    mount -t tmpfs -o size=64k none "$disk"
+    start_leaks 30
+    head -c 64K /dev/zero >"$disk/full"
+    "$HKHEAP" record -p "$PID" -i 0.2 -o "$disk/heap.json" 2>"$BATS_TEST_TMPDIR/said" 3>&- &
+    local watcher=$!
+    wait_for 10 grep -q "No space left" "$BATS_TEST_TMPDIR/said"
+    rm "$disk/full"
+    wait_for 10 test -e "$disk/heap.json"
+    interrupt "$watcher" || fail "it ended with $?"
+    jq -e '.sites | length >= 1' "$disk/heap.json"
+    umount "$disk"
+}
+
+@test "from within a pid namespace, by the number that the process has there" {
+    # shellcheck disable=SC2016
+    LD_PRELOAD=$LIBRARY unshare --pid --fork --mount-proc sh -c '"$1" 30 >/dev/null & sleep 0.3; LD_PRELOAD= exec "$2" record -p $! -s 1 -o "$3"' \
+        sh "$(hk_test_program hkheap/leaks)" "$HKHEAP" "$PROFILE"
+    jq -e '.pid < 100 and (.sites[0].frames[0].function | startswith("keep_for_ever"))' "$PROFILE" || fail "$(cat "$PROFILE")"
 }
 
 @test "a program and a library of another mount namespace, and deleted ones, have their names" {

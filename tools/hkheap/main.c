@@ -1,6 +1,7 @@
 /* hkheap - who holds the memory of a running process, by call stack, from sampled allocations. */
 #include <argp.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
@@ -28,6 +29,7 @@ struct options {
     enum command command;
     enum format format;
     enum profile_order order;
+    bool is_order_given;
     const char *output; /* NULL: standard output */
     const char *files[2];
     unsigned file_count;
@@ -111,6 +113,7 @@ static error_t take_option(int key, char *text, struct argp_state *state)
         if (index < 0)
             argp_error(state, "--by takes live, allocated or growth, not %s", text);
         options->order = (enum profile_order)index;
+        options->is_order_given = true;
         break;
     case 'f':
         index = name_index(text, format_names, FORMATS);
@@ -202,24 +205,39 @@ static bool write_in_place(struct profile *profile, const struct options *option
     return written;
 }
 
+/* A new file beside it, whose name to `beside`, for whom the other was; NULL with errno. */
+static FILE *open_beside(const char *path, char **beside)
+{
+    struct stat old;
+    if (asprintf(beside, "%s.XXXXXX", path) < 0) {
+        *beside = NULL;
+        return NULL;
+    }
+    int fd = mkostemp(*beside, O_CLOEXEC);
+    if (fd < 0)
+        return NULL;
+    mode_t mask = umask(0);
+    umask(mask);
+    bool replaces = stat(path, &old) == 0;
+    if (replaces && fchown(fd, old.st_uid, old.st_gid) != 0)
+        replaces = false; /* another's: it becomes ours */
+    fchmod(fd, replaces ? old.st_mode & 07777 : 0666 & ~mask);
+    return fdopen(fd, "w");
+}
+
 /* To a file beside it first, so that a reader never finds half of one. */
 static bool write_file(struct profile *profile, const struct options *options, enum format format)
 {
     char *beside;
     if (is_written_in_place(options->output))
         return write_in_place(profile, options, format);
-    if (asprintf(&beside, "%s.new", options->output) < 0) {
-        complain("out of memory");
-        return false;
-    }
-    unlink(beside); /* of one that was killed; another's link is not followed */
-    FILE *out = fopen(beside, "wex");
+    FILE *out = open_beside(options->output, &beside);
     bool written = out != NULL && write_to(out, profile, options, format);
     written = (out == NULL || fclose(out) == 0) && written && rename(beside, options->output) == 0;
-    if (!written) {
+    if (!written)
         complain("can't write %s: %s", options->output, strerror(errno));
+    if (!written && out != NULL)
         unlink(beside);
-    }
     free(beside);
     return written;
 }
@@ -261,7 +279,7 @@ static int watch(const struct options *options)
         return EXIT_FAILURE;
     struct profile *profile = profile_new();
     double began = now(), shown = began, end = options->seconds > 0 ? began + options->seconds : 1e300;
-    bool good = true, ended = false, put = false;
+    bool good = true, ended = false, put = false, written = true;
     while (good && !ended && stopped == 0 && now() < end) {
         good = tracer_poll(tracer, profile, 100);
         ended = !tracer_lives(tracer);
@@ -269,7 +287,8 @@ static int watch(const struct options *options)
         if (good && options->interval > 0 && now() - shown >= options->interval) {
             progress(profile, 0, true);
             tracer_tell(tracer, profile);
-            good = put_profile(profile, options);
+            written = put_profile(profile, options);
+            good = written || options->command == RECORD; /* a disk that is full now may not be so then */
             if (options->command == WATCH)
                 profile_mark(profile);
             shown = now();
@@ -280,10 +299,10 @@ static int watch(const struct options *options)
     progress(profile, 0, true);
     tracer_tell(tracer, profile);
     if (good && (!put || options->command == RECORD || options->interval == 0))
-        good = put_profile(profile, options);
+        written = put_profile(profile, options);
     tracer_free(tracer);
     profile_free(profile);
-    return good ? EXIT_SUCCESS : EXIT_FAILURE;
+    return good && written ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 /* ---- files ---- */
@@ -308,21 +327,37 @@ static int show(const struct options *options)
     return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+static bool is_ignored(int number)
+{
+    struct sigaction action;
+    return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+/* What is opened later must not become standard output. */
+static void open_standard_descriptors(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
+    open_standard_descriptors();
     struct options options = {.order = BY_LIVE, .top = 20};
-    bool by_given = false;
-    for (int i = 1; i < argc; i++)
-        by_given |= strncmp(argv[i], "--by", 4) == 0;
     argp_err_exit_status = EXIT_USAGE;
     argp_parse(&argp, argc, argv, 0, NULL, &options);
-    if (options.command == DIFF && !by_given)
+    if (options.command == DIFF && !options.is_order_given)
         options.order = BY_GROWTH;
     complain_as("hkheap");
     const struct sigaction action = {.sa_handler = stop};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
+    if (!is_ignored(SIGHUP)) /* nohup */
+        sigaction(SIGHUP, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a write fails instead */
     return options.command <= RECORD ? watch(&options) : show(&options);

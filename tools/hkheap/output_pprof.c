@@ -80,7 +80,11 @@ static int compare_numbered(const void *a, const void *b)
     const struct numbered *x = a, *y = b;
     if (x->text != NULL)
         return strcmp(x->text, y->text);
-    return (x->frame.address > y->frame.address) - (x->frame.address < y->frame.address);
+    if (x->frame.address != y->frame.address)
+        return x->frame.address > y->frame.address ? 1 : -1;
+    /* One address had two names if libraries came and went. Names are interned: any order of them will do. */
+    uintptr_t ours = (uintptr_t)x->frame.function, theirs = (uintptr_t)y->frame.function;
+    return (ours > theirs) - (ours < theirs);
 }
 
 /* The entry's number; *added: it is new. */

@@ -28,6 +28,7 @@
 struct tracer {
     pid_t pid;
     uint64_t start_time;
+    uint64_t stack_start; /* of the main thread: another after exec, of the same program too */
     struct stat executable;
     struct heap *programs;
     struct ring_buffer *ring;
@@ -132,6 +133,14 @@ static int keep_quiet(enum libbpf_print_level level, const char *format, va_list
     return 0;
 }
 
+/* Where the process's number is one of a namespace, BPF programs see another. */
+static bool in_initial_namespace(void)
+{
+    static const ino_t initial = 0xeffffffc; /* PROC_PID_INIT_INO of linux/proc_ns.h */
+    struct stat namespace;
+    return stat("/proc/self/ns/pid", &namespace) == 0 && namespace.st_ino == initial;
+}
+
 static bool load(struct tracer *tracer)
 {
     bool multi = links_have_multi();
@@ -139,7 +148,7 @@ static bool load(struct tracer *tracer)
     libbpf_set_print(keep_quiet);
     tracer->programs = heap__open();
     if (tracer->programs != NULL) {
-        tracer->programs->rodata->target = (uint32_t)tracer->pid;
+        tracer->programs->rodata->target = in_initial_namespace() ? (uint32_t)tracer->pid : 0;
         if (multi) {
             bpf_program__set_expected_attach_type(tracer->programs->progs.heap_alloc,
                                                   (enum bpf_attach_type)LINKS_UPROBE_MULTI);
@@ -214,6 +223,7 @@ struct tracer *tracer_new(pid_t pid)
         return NULL;
     }
     look_at_executable(pid, &tracer->executable);
+    tracer->stack_start = process_stack_start(pid);
     if (collection_is_possible() && begin(tracer))
         return tracer;
     tracer_free(tracer);
@@ -239,8 +249,8 @@ bool tracer_lives(const struct tracer *tracer)
     uint64_t start_time;
     struct stat executable;
     return process_start_time(tracer->pid, &start_time) && start_time == tracer->start_time &&
-           look_at_executable(tracer->pid, &executable) && executable.st_ino == tracer->executable.st_ino &&
-           executable.st_dev == tracer->executable.st_dev;
+           process_stack_start(tracer->pid) == tracer->stack_start && look_at_executable(tracer->pid, &executable) &&
+           executable.st_ino == tracer->executable.st_ino && executable.st_dev == tracer->executable.st_dev;
 }
 
 static void read_name(char *safe, size_t size, pid_t pid)

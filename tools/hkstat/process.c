@@ -17,24 +17,48 @@
 
 #define FILES_MAX 512u /* different executable files that one process has mapped */
 
-bool process_start_time(pid_t pid, uint64_t *start_time)
+/* What follows the name in /proc/PID/stat, whatever the name has in it: field 3 and those behind it, in line, of `size` bytes. */
+static const char *stat_fields(pid_t pid, char *line, size_t size)
 {
-    char name[64], line[1024];
-    unsigned long long ticks = 0;
+    char name[64];
     snprintf(name, sizeof name, "/proc/%d/stat", (int)pid);
     FILE *stat = fopen(name, "re");
     if (stat == NULL)
-        return false;
-    size_t length = fread(line, 1, sizeof line - 1, stat);
+        return NULL;
+    size_t length = fread(line, 1, size - 1, stat);
     fclose(stat);
     line[length] = '\0';
-    const char *name_end = strrchr(line, ')'); /* whatever the name has in it; the state, field 3, follows */
-    if (name_end == NULL ||
-        sscanf(name_end + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-               &ticks) != 1)
+    const char *name_end = strrchr(line, ')');
+    return name_end != NULL ? name_end + 1 : NULL;
+}
+
+/* Field `number` of proc(5)'s list, 4 or more. */
+static bool stat_field(pid_t pid, unsigned number, uint64_t *value)
+{
+    char line[1024], *end;
+    const char *field = stat_fields(pid, line, sizeof line);
+    for (unsigned i = 3; field != NULL && i <= number; i++) {
+        field = strchr(field, ' ');
+        field += field != NULL;
+    }
+    if (field == NULL)
         return false;
-    *start_time = ticks * (1000000000u / (uint64_t)sysconf(_SC_CLK_TCK));
+    *value = strtoull(field, &end, 10);
+    return end != field;
+}
+
+bool process_start_time(pid_t pid, uint64_t *start_time)
+{
+    if (!stat_field(pid, 22, start_time))
+        return false;
+    *start_time *= 1000000000u / (uint64_t)sysconf(_SC_CLK_TCK);
     return true;
+}
+
+uint64_t process_stack_start(pid_t pid)
+{
+    uint64_t address = 0;
+    return stat_field(pid, 28, &address) ? address : 0;
 }
 
 static bool has_memory(pid_t thread)

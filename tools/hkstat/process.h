@@ -11,6 +11,9 @@
 /* When the process began, in nanoseconds since boot, in whole clock ticks. False: there is no such process. */
 bool process_start_time(pid_t pid, uint64_t *start_time);
 
+/* Where its main thread's stack begins: a random address, another after each exec. 0: unknown. */
+uint64_t process_stack_start(pid_t pid);
+
 /* The thread by which /proc and process_vm_readv(2) know the process's memory: `pid` itself, but another thread's number where the main
  * thread has ended (pthread_exit in main), of which nothing is left. Of a process without memory: pid. */
 pid_t process_thread(pid_t pid);
