@@ -252,6 +252,18 @@ open(sys.argv[2], "wb").write(data)' "$core" "$cut" "$seed"
     done
 }
 
+@test "tables that lead round and round, or claim all addresses, end, and are told as partial" {
+    local kind
+    for kind in threads chunks leaves; do
+        hold hoard
+        python3 "$HAKMEM_SOURCE/tests/explain/corrupt.py" "$HAKMEM_LIB" "$PID" "$kind"
+        timeout 10 "$HKSTAT" explain --json "$PID" >"$SAID" || fail "$kind: $?"
+        said '.partial and .unreadable_tables > 0 and (.threads | length) <= 2 and .rss_bytes > 1e6'
+        said '[.resident[]] | min >= 0 and add < 1e12'
+        kill -KILL "$PID"
+    done
+}
+
 @test "the picture and the map show every SuperSlab" {
     local svg="$BATS_TEST_TMPDIR/picture.svg" count
     hold mixed

@@ -12,6 +12,8 @@
 
 #define SUPERSLABS_MOST ((uint64_t)1 << 22) /* 8 TiB */
 #define CHUNKS_MOST 1000000u
+#define UNREADABLE_MOST 65536u /* tables that tell so much that can't be are not followed further */
+#define ADDRESSES_MOST ((uint64_t)1 << 56)
 #define NO_THREAD UINT32_MAX
 
 const struct footprint_row_text footprint_rows[FOOTPRINT_ROWS] = {
@@ -28,9 +30,16 @@ struct look {
     struct held_blocks held;
     uint32_t main_thread; /* index, or NO_THREAD */
     uint64_t claimed;     /* bytes that a row has */
+    uint64_t resident;    /* bytes in all */
 };
 
 /* ---- claims ---- */
+
+/* Tables that were overwritten may lead anywhere, and round and round. They end where they claim more than there is. */
+static bool is_absurd(const struct look *look)
+{
+    return look->claimed > look->resident || look->footprint->unreadable > UNREADABLE_MOST;
+}
 
 static void claim(struct look *look, enum footprint_row row, struct span span)
 {
@@ -40,7 +49,9 @@ static void claim(struct look *look, enum footprint_row row, struct span span)
     const struct mapping *mapping = address_space_find(look->space, span.from);
     if (mapping != NULL && mapping->is_file) { /* static tables: the first page of what is zero at the start */
         struct span in_file = {span.from, span.to < mapping->span.to ? span.to : mapping->span.to};
-        look->footprint->bytes[FOOTPRINT_files] -= address_space_resident(look->space, in_file);
+        uint64_t *files = &look->footprint->bytes[FOOTPRINT_files];
+        bytes = address_space_resident(look->space, in_file);
+        *files -= bytes < *files ? bytes : *files;
     }
 }
 
@@ -126,7 +137,7 @@ static void claim_region(struct look *look)
     if (region->base == 0)
         return;
     claim(look, FOOTPRINT_metadata, (struct span){region->map, region->map + region->tables});
-    for (uint64_t idx = 0; idx < count && idx < SUPERSLABS_MOST; idx++) {
+    for (uint64_t idx = 0; idx < count && idx < SUPERSLABS_MOST && !is_absurd(look); idx++) {
         size_t within = idx % 4096;
         uint64_t left = count - idx < 4096 ? count - idx : 4096, at = region->superslabs + idx * sizeof entries[0];
         if (within == 0 && !address_space_read_resident(look->space, at, entries, left * sizeof entries[0])) {
@@ -145,11 +156,15 @@ static void claim_region(struct look *look)
 
 /* ---- outside the region ---- */
 
-static void claim_legacy(struct look *look, uint64_t owner)
+/* A chunk is entered at each of its units: it is told where it begins. */
+static void claim_legacy(struct look *look, uint64_t base, uint64_t owner)
 {
     static uint64_t bits[HK_SLAB_BITMAP_WORDS];
     struct slab slab;
-    if (address_space_read(look->space, owner, &slab, sizeof slab) &&
+    bool is_read = address_space_read(look->space, owner, &slab, sizeof slab);
+    if (is_read && (uintptr_t)slab.base != base && base - (uintptr_t)slab.base < (uint64_t)slab.units << HK_UNIT_SHIFT)
+        return; /* it began in the leaf before */
+    if (is_read && (uintptr_t)slab.base == base &&
         address_space_read_resident(look->space, (uintptr_t)slab.bits, bits, sizeof bits))
         claim_slab(look, &slab, bits);
     else
@@ -160,7 +175,7 @@ static void claim_huge(struct look *look, uint64_t base, uint64_t owner)
 {
     struct huge huge;
     if (!address_space_read(look->space, owner, &huge, sizeof huge) || (uintptr_t)huge.base != base ||
-        base + huge.mapped < base) {
+        huge.mapped > ADDRESSES_MOST) {
         look->footprint->unreadable++;
         return;
     }
@@ -170,17 +185,17 @@ static void claim_huge(struct look *look, uint64_t base, uint64_t owner)
 static void claim_leaf(struct look *look, uint64_t leaf_at, uint64_t first_unit)
 {
     static struct outer_leaf leaf;
-    uint64_t last = 0; /* a legacy chunk is entered at each of its units */
+    uint64_t last = 0;
     claim(look, FOOTPRINT_metadata, (struct span){leaf_at, leaf_at + sizeof leaf});
     if (!address_space_read_resident(look->space, leaf_at, &leaf, sizeof leaf)) {
         look->footprint->unreadable++;
         return;
     }
-    for (uint64_t i = 0; i < OUTER_LEVEL_SIZE; i++) {
+    for (uint64_t i = 0; i < OUTER_LEVEL_SIZE && !is_absurd(look); i++) {
         uint64_t entry = leaf.entries[i], owner = entry & ~(uint64_t)OUTER_KIND_MASK;
         uint64_t kind = entry & OUTER_KIND_MASK;
         if (kind == OUTER_LEGACY && owner != last)
-            claim_legacy(look, owner);
+            claim_legacy(look, (first_unit + i) << HK_UNIT_SHIFT, owner);
         else if (kind == OUTER_HUGE)
             claim_huge(look, (first_unit + i) << HK_UNIT_SHIFT, owner);
         last = kind == OUTER_LEGACY ? owner : 0;
@@ -195,7 +210,7 @@ static void claim_outer(struct look *look, uint64_t root_at)
         look->footprint->unreadable++;
         return;
     }
-    for (uint64_t i = 0; i < OUTER_LEVEL_SIZE; i++)
+    for (uint64_t i = 0; i < OUTER_LEVEL_SIZE && !is_absurd(look); i++)
         if (root[i] != 0)
             claim_leaf(look, root[i], i << OUTER_LEVEL_BITS);
 }
@@ -206,8 +221,9 @@ static void claim_metadata(struct look *look, uint64_t first)
     uint64_t at = 0;
     if (!address_space_peek(look->space, first, &at, sizeof at))
         look->footprint->unreadable++;
-    for (unsigned i = 0; at != 0 && i < CHUNKS_MOST; i++, at = (uintptr_t)chunk.next) {
-        if (!address_space_read(look->space, at, &chunk, sizeof chunk) || at + chunk.length < at) {
+    for (unsigned i = 0; at != 0 && i < CHUNKS_MOST && !is_absurd(look); i++, at = (uintptr_t)chunk.next) {
+        if (!address_space_read(look->space, at, &chunk, sizeof chunk) || chunk.length < sizeof chunk ||
+            at + chunk.length < at) {
             look->footprint->unreadable++;
             return;
         }
@@ -232,7 +248,7 @@ static void claim_guarded(struct look *look, const struct hk_layout *layout)
         return;
     }
     for (unsigned i = 0; i < GUARD_UNITS; i++)
-        if (slots[i].state == GUARD_LIVE)
+        if (slots[i].state == GUARD_LIVE && slots[i].size <= HK_UNIT_SIZE)
             look->footprint->live_bytes += slots[i].size;
 }
 
@@ -251,6 +267,7 @@ static void claim_everything(struct look *look)
     const struct hk_layout *layout = &look->account->layout;
     struct footprint *footprint = look->footprint;
     uint64_t resident = address_space_resident(look->space, (struct span){0, UINT64_MAX});
+    look->resident = resident;
     claim_files(look);
     claim_metadata(look, layout->meta_chunks);
     claim(look, FOOTPRINT_metadata,

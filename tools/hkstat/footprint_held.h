@@ -14,6 +14,7 @@ struct held {
 struct held_blocks {
     struct held *list; /* in order of address */
     size_t count;
+    size_t most;     /* that there can be in the memory that there is */
     uint64_t secret; /* the process's */
 };
 
