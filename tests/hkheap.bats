@@ -112,7 +112,7 @@ is_sampled() {
     LD_PRELOAD=$LIBRARY PYTHONMALLOC=malloc python3 -c '
 import time
 kept = []
-end = time.time() + 15
+end = time.time() + 120
 while time.time() < end:
     kept.append(bytearray(30000))
     time.sleep(0.001)' 3>&- &
